@@ -1,0 +1,1 @@
+"""Hearing: caller audio to speech tokens."""

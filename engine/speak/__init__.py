@@ -1,0 +1,1 @@
+"""Speaking: speech tokens to mel to wave."""

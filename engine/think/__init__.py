@@ -1,0 +1,1 @@
+"""Thinking: the language model over a paged KV cache."""

@@ -1,0 +1,1 @@
+"""Checkpoints: the official folders, read as data."""

@@ -1,0 +1,39 @@
+"""Refusals before a launch: one sentence that shows the numbers.
+
+`kernels` knows no other package of ours, so its error is its own. A caller's bad input is refused long before, by `antiphon.engine.errors`.
+"""
+
+import torch
+
+
+class KernelArgumentError(ValueError):
+    """Arguments an operation refuses before it is launched."""
+
+
+def check_shape(name: str, tensor: torch.Tensor, expected: tuple[int | None, ...]) -> None:
+    """Refuse `tensor` unless its shape is `expected`, where None stands for any length."""
+    shape = tuple(tensor.shape)
+    fits = len(shape) == len(expected) and all(e is None or s == e for s, e in zip(shape, expected, strict=True))
+    if not fits:
+        wanted = ", ".join("any" if e is None else str(e) for e in expected)
+        raise KernelArgumentError(f"{name} has shape {list(shape)}; expected [{wanted}].")
+
+
+def check_dtype(name: str, tensor: torch.Tensor, *expected: torch.dtype) -> None:
+    """Refuse `tensor` unless its dtype is one of `expected`."""
+    if tensor.dtype not in expected:
+        raise KernelArgumentError(f"{name} is {tensor.dtype}; expected {' or '.join(map(str, expected))}.")
+
+
+def check_same_device(**tensors: torch.Tensor) -> None:
+    """Refuse tensors that do not all live on one device."""
+    devices = {str(tensor.device) for tensor in tensors.values()}
+    if len(devices) > 1:
+        where = ", ".join(f"{name} on {tensor.device}" for name, tensor in tensors.items())
+        raise KernelArgumentError(f"all tensors must be on one device; got {where}.")
+
+
+def check(condition: bool, sentence: str) -> None:
+    """Refuse with `sentence` unless `condition` holds."""
+    if not condition:
+        raise KernelArgumentError(sentence)

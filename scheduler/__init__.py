@@ -1,0 +1,1 @@
+"""Scheduling: pages and plans, for dialogues known only as ids and numbers."""

@@ -1,0 +1,20 @@
+"""The one table of tolerances: largest absolute difference allowed, in float32, with its reason.
+
+The figures are those measured on the official modules (rerun with 1 and 2 threads, other attention path, fp32 against fp64) with
+head-room of about ten; tests/parity/data/README.md holds the measurement.
+"""
+
+TOLERANCE = {
+    "log-mel": 1e-4,  # the official extractor's torch and numpy paths differ by 4.6e-5
+    "resampled": 1e-5,  # one float32 dot product of at most 500 taps on samples in [-1, 1]
+    "tokenizer-hidden": 1e-4,  # fp32 vs fp64 8.6e-6 at std 2.2
+    "logits": 2e-4,  # fp32 vs fp64 1.2e-5, eager vs sdpa 1.1e-5, at std 2.55
+    "lm-hidden": 2e-4,  # the logits' tolerance, one layer earlier
+    "mu": 5e-5,  # encoder output and conditioning: fp32 vs fp64 2.3e-6
+    "mel": 1e-4,  # ten Euler steps: fp32 vs fp64 4.6e-6
+    "velocity": 1e-4,  # one estimator call, the mel's tolerance
+    "f0": 5e-3,  # Hz: fp32 vs fp64 2.6e-4 at std 30
+    "wave-from-tokens": 5e-5,  # source injected; rerun 3.1e-7
+    "wave-from-mel": 2e-5,  # mel and source injected; fp32 vs fp64 3.8e-7
+    "sine": 1e-4,  # phase summed in float64 here, in double from float32 terms there
+}

@@ -1,0 +1,46 @@
+"""Settings of the engine and of one session. The command line takes its defaults from here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from antiphon.engine.errors import InputError
+from antiphon.engine.history import HistoryItem
+from antiphon.engine.think.sampling import SamplingParams
+
+StreamingMode = Literal["reference"]
+REFERENCE_SCHEDULE = (25, 50, 100, 150, 200)  # speech tokens a chunk, the last one repeated (web_demo.py)
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Budgets of one engine."""
+
+    page_size: int = 64  # positions a KV page holds
+    kv_tokens: int = 65_536  # positions the KV pool holds, all dialogues together
+    batch_tokens: int = 2_048  # positions one LM forward may compute, prefill and decode together
+    max_dialogues: int = 256  # open at once
+    max_turn_seconds: float = 60.0  # caller audio in one turn
+    max_unread_seconds: float = 120.0  # answer audio a session may leave unread before its turn pauses
+    max_pending_inputs: int = 256  # inputs of one session the engine has not taken in yet
+
+    def __post_init__(self) -> None:
+        for name in ("page_size", "kv_tokens", "batch_tokens", "max_dialogues", "max_pending_inputs"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        for name in ("max_turn_seconds", "max_unread_seconds"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} is {getattr(self, name)}; expected more than 0 seconds.")
+
+
+@dataclass(frozen=True)
+class SessionConfig:
+    """Settings of one dialogue; the sampling defaults are the official demo's."""
+
+    sampling: SamplingParams = field(
+        default_factory=lambda: SamplingParams(temperature=0.2, top_p=0.8, max_new_tokens=2_000)
+    )
+    instructions: str | None = None  # system prompt; None: the official one for the first turn's kind
+    history: Sequence[HistoryItem] = ()  # turns that came before, oldest first
+    streaming: StreamingMode = "reference"
+    schedule: tuple[int, ...] = REFERENCE_SCHEDULE

@@ -1,0 +1,38 @@
+"""Names of devices and dtypes, checked against this machine."""
+
+from typing import Final
+
+import torch
+
+from antiphon.engine.errors import DeviceError, InputError
+
+DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def resolve_device(name: str | torch.device) -> torch.device:
+    """The device called `name`: "auto" (a CUDA device where there is one, else the CPU), "cpu", "cuda" or "cuda:N".
+
+    Raises DeviceError when the name is unknown or the device is not in this machine.
+    """
+    if str(name) == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"unknown device {str(name)!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise DeviceError(f"device {str(name)!r} is not supported; expected 'auto', 'cpu', 'cuda' or 'cuda:N'.")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise DeviceError(f"device {str(name)!r} was asked for, but this machine has {count} CUDA devices; use 'cpu'.")
+    return device
+
+
+def resolve_dtype(name: str | torch.dtype) -> torch.dtype:
+    """The dtype called `name`: "float32" (the definition of correct) or "bfloat16". Raises InputError for another."""
+    if isinstance(name, torch.dtype) and name in DTYPES.values():
+        return name
+    if isinstance(name, str) and name in DTYPES:
+        return DTYPES[name]
+    raise InputError(f"dtype {name!r} is not supported; expected one of {', '.join(DTYPES)}.")

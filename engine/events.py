@@ -1,0 +1,130 @@
+"""What a session tells its caller, one dataclass per event.
+
+Order within one answer: `ResponseStarted`, then `TextDelta` and `AudioOutput` as they come, then `Interrupted` where the answer was
+cut, then `ResponseCompleted`, always.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from antiphon.engine.history import HistoryItem
+from antiphon.engine.types import Float32Array
+
+__all__ = [
+    "AudioOutput",
+    "Event",
+    "FinishReason",
+    "Interrupted",
+    "InterruptionReason",
+    "ResponseCompleted",
+    "ResponseStarted",
+    "SessionStarted",
+    "TextDelta",
+    "Timing",
+    "Usage",
+]
+
+
+class FinishReason(Enum):
+    """Why an answer ended."""
+
+    STOP = "stop"  # the model ended its answer
+    LENGTH = "length"  # the limit on new tokens, or the model's context, was reached
+    INTERRUPTED = "interrupted"  # cancelled by the caller
+    ERROR = "error"  # see ResponseCompleted.error
+
+
+class InterruptionReason(Enum):
+    """Who cut an answer short."""
+
+    CLIENT_CANCELLED = "client_cancelled"
+
+
+@dataclass(frozen=True)
+class SessionStarted:
+    """The session is open."""
+
+    session_id: str
+
+
+@dataclass(frozen=True)
+class ResponseStarted:
+    """A turn was committed and its answer begins."""
+
+    response_id: str
+    turn_index: int  # counts from 0 within the session
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    """More of the answer's text, in whole characters."""
+
+    response_id: str
+    text: str
+    sample_offset: int  # wave samples of the answer sent so far
+
+
+@dataclass(frozen=True)
+class AudioOutput:
+    """More of the answer's audio."""
+
+    response_id: str
+    samples: Float32Array  # [n], 22.05 kHz, in [-1, 1]
+    sequence: int  # counts from 0 within the answer
+    sample_offset: int  # of the first sample, within the answer
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """The answer was cut; no audio of it follows."""
+
+    response_id: str
+    reason: InterruptionReason
+    heard_samples: int  # wave samples of the answer the caller is taken to have heard
+    kept_tokens: int  # ids of the answer that stay in the history: a prefix of those emitted
+    estimated: bool  # True where the clock told what was heard, False where the caller did
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the turn was made of."""
+
+    input_text_tokens: int = 0
+    input_audio_tokens: int = 0
+    cached_input_tokens: int = 0  # past positions whose KV was still there
+    output_text_tokens: int = 0
+    output_audio_tokens: int = 0
+    input_audio_seconds: float = 0.0
+    output_audio_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds. The stages are this turn's share of the engine's time: a batch counts in full for each turn in it."""
+
+    first_token: float = 0.0  # from commit to the first id
+    first_audio: float = 0.0  # from commit to the first audio handed out; 0 where there was none
+    total: float = 0.0  # from commit to the end
+    hear: float = 0.0
+    prefill: float = 0.0
+    decode: float = 0.0
+    speak: float = 0.0
+    hear_to_first_audio: float = 0.0
+    prefill_to_first_audio: float = 0.0
+    decode_to_first_audio: float = 0.0
+    speak_to_first_audio: float = 0.0
+
+
+@dataclass(frozen=True)
+class ResponseCompleted:
+    """The answer is over."""
+
+    response_id: str
+    finish_reason: FinishReason
+    usage: Usage
+    timing: Timing
+    history: tuple[HistoryItem, ...]  # what this turn added to the dialogue
+    error: str | None = None  # a sentence, with finish_reason ERROR
+
+
+Event = SessionStarted | ResponseStarted | TextDelta | AudioOutput | Interrupted | ResponseCompleted

@@ -1,0 +1,54 @@
+"""`packed_conv1d` in plain torch: each sequence goes through conv1d alone, so a batch equals its members exactly."""
+
+import torch
+import torch.nn.functional as F
+
+from antiphon.kernels.packing import sequences_of
+
+
+def packed_conv1d(
+    x: torch.Tensor,  # f[ΣT, C_in]
+    weight: torch.Tensor,  # f[C_out, C_in, K]
+    bias: torch.Tensor | None,  # f[C_out]
+    cu_seqlens: torch.Tensor,  # i32[S + 1]
+    *,
+    stride: int = 1,
+    padding: tuple[int, int] = (0, 0),
+    dilation: int = 1,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Differentiable; the definition of correct."""
+    left, right = padding
+    shrinkage = left + right - dilation * (weight.shape[2] - 1) - 1
+    if (
+        len(cu_seqlens) == 2
+    ):  # the common single dialogue: its length is the row count, so nothing is read from the device
+        sequences = [x]
+    else:
+        sequences = list(x.split(cu_seqlens.diff().tolist()))
+    outputs = [_one(rows, weight, bias, stride, left, right, dilation, shrinkage) for rows in sequences]
+    y = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    if stride == 1 and shrinkage == -1:
+        return y, cu_seqlens
+    lengths = (torch.div(cu_seqlens.diff() + shrinkage, stride, rounding_mode="floor") + 1).clamp(min=0)
+    return y, torch.cat([cu_seqlens[:1], lengths.cumsum(0)]).to(torch.int32)
+
+
+def _one(
+    rows: torch.Tensor,  # f[T, C_in]
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: int,
+    left: int,
+    right: int,
+    dilation: int,
+    shrinkage: int,
+) -> torch.Tensor:
+    """f[T_out, C_out] of one sequence."""
+    if rows.shape[0] + shrinkage < 0:
+        return rows.new_zeros(0, weight.shape[0])
+    channels_first = rows.t().unsqueeze(0)
+    if left == right:
+        y = F.conv1d(channels_first, weight, bias, stride=stride, padding=left, dilation=dilation)
+    else:
+        y = F.conv1d(F.pad(channels_first, (left, right)), weight, bias, stride=stride, dilation=dilation)
+    return y.squeeze(0).t()

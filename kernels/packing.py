@@ -1,4 +1,4 @@
-"""Rows of several sequences in one tensor, for the references: kernels index with `cu_seqlens` on the device instead."""
+"""Rows of several sequences in one tensor, taken apart for the references (kernels index with `cu_seqlens` instead)."""
 
 import torch
 
@@ -10,4 +10,5 @@ def sequences_of(
     """Views of each sequence's rows. One sequence reads nothing from the device: its length is the row count."""
     if len(cu_seqlens) == 2:
         return (x,)
-    return torch.split(x, cu_seqlens.diff().tolist())
+    lengths: list[int] = cu_seqlens.diff().tolist()
+    return torch.split(x, lengths)

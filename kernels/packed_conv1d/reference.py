@@ -19,13 +19,9 @@ def packed_conv1d(
     """Differentiable; the definition of correct."""
     left, right = padding
     shrinkage = left + right - dilation * (weight.shape[2] - 1) - 1
-    if (
-        len(cu_seqlens) == 2
-    ):  # the common single dialogue: its length is the row count, so nothing is read from the device
-        sequences = [x]
-    else:
-        sequences = list(x.split(cu_seqlens.diff().tolist()))
-    outputs = [_one(rows, weight, bias, stride, left, right, dilation, shrinkage) for rows in sequences]
+    outputs = [
+        _one(rows, weight, bias, stride, left, right, dilation, shrinkage) for rows in sequences_of(x, cu_seqlens)
+    ]
     y = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     if stride == 1 and shrinkage == -1:
         return y, cu_seqlens

@@ -1,0 +1,68 @@
+# Everything is installed into .venv, from $(PYTHON) and what pip finds. cmake and ninja come with the build where they are missing.
+PYTHON ?= python3
+CLIP ?= demo/clips/tt-weasels.wav
+MODEL ?= checkpoints/tiny
+ANSWER ?= out/answer.wav
+ARGS ?=
+
+VENV := .venv
+VENV_PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/installed-at
+SOURCES := pyproject.toml constraints.txt scheduler/CMakeLists.txt $(wildcard scheduler/*.cpp scheduler/*.hpp)
+
+# The stamp holds where the repository stood. A venv whose Python is gone, or that was moved here, is no venv: make it anew.
+ifneq ($(shell $(VENV_PYTHON) -c "" 2>/dev/null && cat $(INSTALLED) 2>/dev/null),$(CURDIR))
+$(shell rm -f $(INSTALLED))
+endif
+
+.DELETE_ON_ERROR:
+.PHONY: help talk test lint clean
+
+help:
+	@echo "make talk    answer a recorded sentence in speech, with a random model: $(CLIP) -> $(ANSWER)"
+	@echo "make test    run the tests; ARGS is given to pytest"
+	@echo "make lint    ruff and mypy"
+	@echo "make clean   remove .venv, the build, the caches and out/; checkpoints stay"
+	@echo "PYTHON=python3.12 picks the interpreter that .venv is made from; make clean first to change it."
+
+talk: $(INSTALLED) $(MODEL)
+	@mkdir -p $(dir $(ANSWER))
+	$(VENV_PYTHON) -m antiphon talk $(CLIP) --model $(MODEL) --out $(ANSWER)
+
+test: $(INSTALLED)
+	$(VENV_PYTHON) -m pytest $(ARGS)
+
+lint: $(INSTALLED)
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
+
+clean:
+	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# Written under another name and moved when whole: an interrupted run leaves no half model that looks like one.
+checkpoints/tiny: | $(INSTALLED)
+	rm -rf $@.part
+	$(VENV_PYTHON) -m antiphon new-checkpoint $@.part --size tiny --seed 0
+	mv $@.part $@
+
+# Without the stamp the venv is made from nothing: an interrupted install is never taken for a whole one.
+$(INSTALLED): $(SOURCES)
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "There is no $(PYTHON). Install Python 3.11 or later (Debian: python3), or name one: make PYTHON=python3.12"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is `"$(PYTHON)" --version`; Python 3.11 or later is needed. Name one: make PYTHON=python3.12"; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments. Debian: apt install python3-venv"; exit 1; }
+	@"$(PYTHON)" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || { \
+	  echo "$(PYTHON) has no C headers (Python.h). Debian: apt install python3-dev"; exit 1; }
+	@for compiler in "$$CXX" c++ g++ clang++; do command -v "$$compiler" >/dev/null && exit; done; \
+	  echo "There is no C++ compiler. Debian: apt install g++"; exit 1
+	@if [ ! -e $@ ]; then \
+	  echo "Making $(VENV) with $(PYTHON)"; rm -rf $(VENV) && "$(PYTHON)" -m venv $(VENV); fi
+	@rm -f $@
+	@echo "Installing what pyproject.toml asks for, at the versions of constraints.txt."
+	@echo "torch is a large download: about 2.7 GB in all where pip picks its CUDA build. The first time takes minutes."
+	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(VENV_PYTHON) -m pip install \
+	  --disable-pip-version-check -e ".[dev]"
+	@echo "$(CURDIR)" > $@

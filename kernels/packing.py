@@ -1,5 +1,7 @@
 """Rows of several sequences in one tensor, taken apart for the references (kernels index with `cu_seqlens` instead)."""
 
+from itertools import groupby
+
 import torch
 
 
@@ -12,3 +14,27 @@ def sequences_of(
         return (x,)
     lengths: list[int] = cu_seqlens.diff().tolist()
     return torch.split(x, lengths)
+
+
+def batches_of(
+    x: torch.Tensor,  # [ΣT, ...]
+    cu_seqlens: torch.Tensor,  # i32[S + 1]
+    max_seqlen: int,
+) -> list[torch.Tensor]:
+    """Views [B, T, ...] of each run of neighbours of one length T. Where all are of one length nothing is read from the device."""
+    sequences = len(cu_seqlens) - 1
+    if sequences * max_seqlen == len(x):
+        return [x.unflatten(0, (sequences, max_seqlen))]
+    lengths: list[int] = cu_seqlens.diff().tolist()
+    runs = [(length, len(list(run))) for length, run in groupby(lengths)]
+    parts = torch.split(x, [length * count for length, count in runs])
+    return [part.unflatten(0, (count, length)) for part, (length, count) in zip(parts, runs, strict=True)]
+
+
+def sequence_of_row(
+    cu_seqlens: torch.Tensor,  # i32[S + 1]
+    rows: int,  # ΣT
+) -> torch.Tensor:
+    """i64[ΣT]: which sequence each row belongs to. Nothing is read from the device."""
+    sequences = torch.arange(len(cu_seqlens) - 1, device=cu_seqlens.device)
+    return torch.repeat_interleave(sequences, cu_seqlens.diff(), output_size=rows)

@@ -10,9 +10,11 @@ VENV_PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed-at
 SOURCES := pyproject.toml constraints.txt scheduler/CMakeLists.txt $(wildcard scheduler/*.cpp scheduler/*.hpp)
 
-# The stamp holds where the repository stood. A venv whose Python is gone, or that was moved here, is no venv: make it anew.
+# The stamp is written last and says where the repository stood. Without it (an interrupted install), moved elsewhere, or with
+# its Python gone, the venv is made anew.
 ifneq ($(shell $(VENV_PYTHON) -c "" 2>/dev/null && cat $(INSTALLED) 2>/dev/null),$(CURDIR))
-$(shell rm -f $(INSTALLED))
+UNUSABLE := yes
+.PHONY: $(INSTALLED)
 endif
 
 .DELETE_ON_ERROR:
@@ -46,7 +48,6 @@ checkpoints/tiny: | $(INSTALLED)
 	$(VENV_PYTHON) -m antiphon new-checkpoint $@.part --size tiny --seed 0
 	mv $@.part $@
 
-# Without the stamp the venv is made from nothing: an interrupted install is never taken for a whole one.
 $(INSTALLED): $(SOURCES)
 	@command -v "$(PYTHON)" >/dev/null || { \
 	  echo "There is no $(PYTHON). Install Python 3.11 or later (Debian: python3), or name one: make PYTHON=python3.12"; exit 1; }
@@ -58,7 +59,7 @@ $(INSTALLED): $(SOURCES)
 	  echo "$(PYTHON) has no C headers (Python.h). Debian: apt install python3-dev"; exit 1; }
 	@for compiler in "$$CXX" c++ g++ clang++; do command -v "$$compiler" >/dev/null && exit; done; \
 	  echo "There is no C++ compiler. Debian: apt install g++"; exit 1
-	@if [ ! -e $@ ]; then \
+	@if [ -n "$(UNUSABLE)" ]; then \
 	  echo "Making $(VENV) with $(PYTHON)"; rm -rf $(VENV) && "$(PYTHON)" -m venv $(VENV); fi
 	@rm -f $@
 	@echo "Installing what pyproject.toml asks for, at the versions of constraints.txt."

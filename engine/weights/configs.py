@@ -4,6 +4,7 @@ Field names are the field's own, not the file's; `engine/weights/read_configs.py
 Defaults are the published values, so that the full-size model is `LanguageModelConfig()`.
 """
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -89,6 +90,11 @@ class VocoderConfig:
     leaky_slope: float = 0.1
     audio_limit: float = 0.99
     f0_channels: int = 512
+
+    @property
+    def hop(self) -> int:
+        """Wave samples of one mel frame."""
+        return math.prod(self.upsample_rates) * self.istft_hop
 
 
 @dataclass(frozen=True)

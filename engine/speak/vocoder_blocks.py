@@ -1,0 +1,107 @@
+"""The parts of the vocoder: F0 predictor, Snake residual blocks, and the reflected first row.
+
+Source: zai-org/GLM-4-Voice cosyvoice/hifigan/generator.py, cosyvoice/hifigan/f0_predictor.py.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from antiphon.engine.speak.convolution import PackedConv1d
+from antiphon.kernels.packed_conv1d import packed_conv1d
+from antiphon.kernels.snake import snake
+
+
+class F0Predictor(nn.Module):
+    """Mel to fundamental frequency: five convolutions of three taps, each with ELU, and one linear layer."""
+
+    def __init__(self, mel_bins: int, channels: int, layers: int = 5) -> None:
+        super().__init__()
+        # Even keys: in the checkpoint the activations stand between the convolutions.
+        self.condnet = nn.ModuleDict(
+            {str(2 * i): PackedConv1d(channels if i else mel_bins, channels, 3, padding=1) for i in range(layers)}
+        )
+        self.classifier = nn.Linear(channels, 1)
+
+    def forward(
+        self,
+        mel: torch.Tensor,  # f32[ΣT, mel_bins]
+        cu_seqlens: torch.Tensor,  # i32[S + 1]
+    ) -> torch.Tensor:
+        """Return f32[ΣT] in Hz, never negative."""
+        x = mel
+        for convolution in self.condnet.values():
+            x, _ = convolution(x, cu_seqlens)
+            x = _elu(x)
+        # A convolution of one tap takes each sequence alone: a matrix product would round by the batch's size.
+        f0, _ = packed_conv1d(x, self.classifier.weight[:, :, None], self.classifier.bias, cu_seqlens)
+        return f0[:, 0].abs()
+
+
+def _elu(x: torch.Tensor) -> torch.Tensor:
+    """ELU whose rounding does not depend on where a value lies: torch's own rounds the last few of a tensor otherwise,
+    and F0 would hear the batch's other members."""
+    return F.relu(x) + torch.expm1(x.clamp(max=0))
+
+
+class Snake(nn.Module):
+    """Snake with one trainable rate a channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """f[N, C] to f[N, C]."""
+        return snake(x, self.alpha)
+
+
+class ResidualBlock(nn.Module):
+    """For each dilation: Snake, dilated convolution, Snake, plain convolution, added to what came in."""
+
+    def __init__(self, channels: int, kernel: int, dilations: Sequence[int]) -> None:
+        super().__init__()
+        self.convs1 = nn.ModuleList(
+            PackedConv1d(channels, channels, kernel, padding=dilation * (kernel - 1) // 2, dilation=dilation)
+            for dilation in dilations
+        )
+        self.convs2 = nn.ModuleList(
+            PackedConv1d(channels, channels, kernel, padding=(kernel - 1) // 2) for _ in dilations
+        )
+        self.activations1 = nn.ModuleList(Snake(channels) for _ in dilations)
+        self.activations2 = nn.ModuleList(Snake(channels) for _ in dilations)
+
+    def forward(
+        self,
+        x: torch.Tensor,  # f[ΣT, C]
+        cu_seqlens: torch.Tensor,  # i32[S + 1]
+    ) -> torch.Tensor:
+        """Return f[ΣT, C]."""
+        for first, dilated, second, plain in zip(
+            self.activations1, self.convs1, self.activations2, self.convs2, strict=True
+        ):
+            y, _ = dilated(first(x), cu_seqlens)
+            y, _ = plain(second(y), cu_seqlens)
+            x = y + x
+        return x
+
+
+def reflect_first(
+    x: torch.Tensor,  # f[ΣT, C]; each sequence has at least 2 rows
+    cu_seqlens: torch.Tensor,  # i32[S + 1]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Put each sequence's second row before its first (reflection padding of one row on the left).
+
+    Returns (f[ΣT + S, C], its cu_seqlens).
+    """
+    sequences = len(cu_seqlens) - 1
+    longer = cu_seqlens + torch.arange(sequences + 1, dtype=torch.int32, device=x.device)
+    if sequences == 1:  # without a gather, and in the memory order that the convolutions keep
+        channels_first = x.t()
+        return torch.cat([channels_first[:, 1:2], channels_first], dim=1).t(), longer
+    rows = torch.arange(x.shape[0] + sequences, device=x.device)
+    sequence = torch.searchsorted(longer, rows, right=True) - 1
+    source = rows - sequence - 1
+    return x[torch.where(rows == longer[sequence], source + 2, source)], longer

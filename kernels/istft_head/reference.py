@@ -1,0 +1,27 @@
+"""`istft_head` in plain torch."""
+
+import torch
+
+from antiphon.kernels.packing import sequences_of
+
+
+def istft_head(
+    rows: torch.Tensor,  # f[ΣF, n_fft + 2]
+    cu_seqlens: torch.Tensor,  # i32[S + 1]
+    *,
+    n_fft: int,
+    hop: int,
+    magnitude_limit: float,
+    audio_limit: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Differentiable; the definition of correct."""
+    wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
+    bins = n_fft // 2 + 1
+    magnitude = torch.exp(wide[:, :bins]).clamp(max=magnitude_limit)
+    phase = torch.sin(wide[:, bins:])
+    spectrum = torch.complex(magnitude * torch.cos(phase), magnitude * torch.sin(phase))
+    window = torch.hann_window(n_fft, dtype=wide.dtype, device=wide.device)
+    waves = [torch.istft(frames.t(), n_fft, hop, window=window) for frames in sequences_of(spectrum, cu_seqlens)]
+    samples = (waves[0] if len(waves) == 1 else torch.cat(waves)).clamp(-audio_limit, audio_limit)
+    lengths = (cu_seqlens.diff() - 1) * hop
+    return samples, torch.cat([cu_seqlens[:1], lengths.cumsum(0)]).to(torch.int32)

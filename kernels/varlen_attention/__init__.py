@@ -1,17 +1,18 @@
 """Attention of packed sequences, full, causal or block-causal, over the keys and values of each sequence alone.
 
-Sequence s holds queries `cu_seqlens_q[s]:cu_seqlens_q[s + 1]` and keys `cu_seqlens_k[s]:cu_seqlens_k[s + 1]`. Key j stands at
-position j of its sequence. Query i of L stands at position `query_starts[s] + i`; without `query_starts` the queries are the
-last of the keys' positions. A query at position p sees key j when
+Sequence s holds queries `cu_seqlens_q[s]:cu_seqlens_q[s + 1]` and keys `cu_seqlens_k[s]:cu_seqlens_k[s + 1]`. Key j
+stands at position j of its sequence. Query i of L stands at position `query_starts[s] + i`; without `query_starts`
+the queries are the last of the keys' positions. A query at position p sees key j when
 
     full          always
     causal        j <= p
     block_causal  j <= p, or j lies in p's block: j // block == p // block
 
-Queries may stand beyond the last key (positions that ask but are not asked). Heads are grouped: query head h reads KV head
-`h // (heads // kv_heads)`.
+Queries may stand beyond the last key (positions that ask but are not asked). Heads are grouped: query head h reads
+KV head `h // (heads // kv_heads)`.
 
-Source: Vaswani et al. 2017 (arXiv 1706.03762); the block mask of zai-org/GLM-4-Voice, speech_tokenizer/modeling_whisper.py.
+Source: Vaswani et al. 2017 (arXiv 1706.03762); the block mask of zai-org/GLM-4-Voice,
+speech_tokenizer/modeling_whisper.py.
 """
 
 from typing import Literal

@@ -1,0 +1,53 @@
+"""What counts as audio: one finite channel, at a rate the resampler can take."""
+
+from typing import Final
+
+import numpy as np
+
+from antiphon.engine.arrays import as_float32
+from antiphon.engine.errors import AudioError
+from antiphon.engine.types import ArrayLike, Float32Array
+
+LOWEST_RATE: Final = 1  # Hz
+HIGHEST_RATE: Final = 384_000  # Hz
+
+
+def check_audio(pcm: ArrayLike, what: str = "pcm") -> Float32Array:
+    """The first channel of `pcm`, f32[n] or f32[channels, n] in [-1, 1], as f32[n].
+
+    The official tokenizer hears channel 0 alone (zai-org/GLM-4-Voice, speech_tokenizer/utils.py).
+    Raises AudioError when it is empty, not finite, or of another shape.
+    """
+    channel = first_channel(pcm, what)
+    if channel.size == 0:
+        raise AudioError(f"{what} is empty; expected at least one sample.")
+    return channel
+
+
+def first_channel(pcm: ArrayLike, what: str = "pcm") -> Float32Array:
+    """As `check_audio`, but a piece of a stream may be empty."""
+    array = as_float32(pcm, what)
+    if array.ndim not in (1, 2):
+        raise AudioError(f"{what} has shape {list(array.shape)}; expected [samples] or [channels, samples].")
+    if array.ndim == 2:
+        if array.shape[0] == 0:
+            raise AudioError(f"{what} has no channels: its shape is {list(array.shape)}; expected [channels, samples].")
+        array = array[0]
+    unusable = array.size - int(np.isfinite(array).sum())
+    if unusable:
+        first = int(np.argmin(np.isfinite(array)))
+        raise AudioError(
+            f"{what} holds {unusable} samples that are NaN or infinite, the first at index {first}; "
+            "expected finite numbers in [-1, 1]."
+        )
+    return array
+
+
+def check_rate(rate: int, what: str = "sample rate") -> int:
+    """`rate`, a whole number of Hz. Raises AudioError when it is none, or out of range."""
+    whole = isinstance(rate, int | np.integer) and not isinstance(rate, bool)
+    if not whole or not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise AudioError(
+            f"{what} is {rate!r}; expected a whole number of Hz from {LOWEST_RATE} to {HIGHEST_RATE}, such as 16000."
+        )
+    return int(rate)

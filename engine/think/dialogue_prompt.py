@@ -1,0 +1,89 @@
+"""A dialogue of several turns as one prompt."""
+
+from collections.abc import Sequence
+from typing import Final, cast
+
+import numpy as np
+import torch
+
+from antiphon.engine.errors import InputError
+from antiphon.engine.history import HistoryItem, Role
+from antiphon.engine.think.ids import as_ids
+from antiphon.engine.think.prompt import (
+    SPEECH_SYSTEM_PROMPT,
+    TEXT_SYSTEM_PROMPT,
+    prompt_prefix,
+    speech_turn,
+    text_turn,
+)
+from antiphon.engine.think.vocab import Vocabulary
+
+# Text; or integers: the codes of a user's speech, the ids of an assistant's answer as it was emitted.
+Turn = HistoryItem | str | Sequence[int] | np.ndarray | torch.Tensor
+_ROLES: Final[tuple[Role, Role]] = ("user", "assistant")
+
+
+def as_history(turns: Sequence[Turn]) -> list[HistoryItem]:
+    """Each turn with its role: user and assistant in turn, the user first and last.
+
+    Raises InputError for no turns, a wrong order, or an item that does not hold exactly one content.
+    """
+    if isinstance(turns, str) or len(turns) == 0 or len(turns) % 2 == 0:
+        given = "one text" if isinstance(turns, str) else f"{len(turns)} turns"
+        raise InputError(f"got {given}; expected a list of turns, user and assistant in turn, ending with the user's.")
+    return [_item(turn, index) for index, turn in enumerate(turns)]
+
+
+def dialogue_prompt(
+    vocabulary: Vocabulary,
+    history: Sequence[HistoryItem],
+    stop_ids: Sequence[int],
+    system_prompt: str | None = None,
+) -> list[int]:
+    """The prompt that `history` makes, up to where the next answer begins.
+
+    The kind of the first turn chooses between the two official system prompts, unless one is given. A stop id that ends
+    an answer is left out, since the next turn begins with its own `<|user|>`.
+    Raises TextError, TokenError or InputError for contents that cannot be used.
+    """
+    if system_prompt is None:
+        system_prompt = TEXT_SYSTEM_PROMPT if history[0].text is not None else SPEECH_SYSTEM_PROMPT
+    ids = prompt_prefix(vocabulary, system_prompt)
+    for item in history:
+        ids += user_turn(vocabulary, item) if item.role == "user" else answer_ids(vocabulary, item, stop_ids)
+    return ids
+
+
+def user_turn(vocabulary: Vocabulary, item: HistoryItem) -> list[int]:
+    """The ids of a user's turn, up to where the answer begins."""
+    if item.text is not None:
+        return text_turn(vocabulary, item.text)
+    if item.speech is not None:
+        return speech_turn(vocabulary, item.speech)
+    raise InputError("a user's turn holds ids; expected text or speech codes.")
+
+
+def answer_ids(vocabulary: Vocabulary, item: HistoryItem, stop_ids: Sequence[int]) -> list[int]:
+    """The ids of an answer; one that was cut before anything was heard has none."""
+    if item.text is not None:
+        return vocabulary.encode(item.text)
+    if item.speech is not None:
+        return [vocabulary.speech_id(code) for code in item.speech]
+    ids = list(item.ids or ())
+    return ids[:-1] if ids and ids[-1] in stop_ids else ids
+
+
+def _item(turn: Turn, index: int) -> HistoryItem:
+    role = _ROLES[index % 2]
+    if isinstance(turn, HistoryItem):
+        contents = sum(content is not None for content in (turn.text, turn.speech, turn.ids))
+        if turn.role != role or contents != 1:
+            raise InputError(
+                f"turn {index} is of the {turn.role} and holds {contents} contents; expected the {role}'s turn, with "
+                "one of text, speech and ids."
+            )
+        return turn
+    if isinstance(turn, str):
+        return HistoryItem(role, text=turn)
+    integers = tuple(as_ids(cast(Sequence[int], turn), f"turn {index}"))
+    return HistoryItem("user", speech=integers) if role == "user" else HistoryItem("assistant", ids=integers)

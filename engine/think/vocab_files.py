@@ -1,0 +1,80 @@
+"""The text tokenizer's files of a glm-4-voice-9b folder, read as data.
+
+tiktoken's own loader is not used: it keeps a cache by address, which outlives the file.
+"""
+
+import base64
+import binascii
+import json
+from pathlib import Path
+
+from antiphon.engine.errors import CheckpointError, TextFilesMissingError
+
+
+def read_ranks(path: Path) -> dict[bytes, int]:
+    """`tokenizer.model`: one token a line, its bytes in base64, a space, its rank, which is also its id."""
+    ranks: dict[bytes, int] = {}
+    seen: set[int] = set()
+    for number, line in enumerate(_read(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        token, rank = _rank_of(line, f"{path}, line {number}")
+        if token in ranks or rank in seen:
+            raise CheckpointError(f"{path}, line {number}: {line!r} repeats a token or a rank; expected each once.")
+        ranks[token] = rank
+        seen.add(rank)
+    absent = [byte for byte in range(256) if bytes([byte]) not in ranks]
+    if absent:
+        raise CheckpointError(
+            f"{path} has {len(ranks)} tokens and none for the single byte {absent[0]:#04x}; expected all 256 bytes, "
+            "so that any text can be encoded. Is the file truncated?"
+        )
+    return ranks
+
+
+def read_added_tokens(path: Path) -> dict[str, int]:
+    """`tokenizer_config.json`: its `added_tokens_decoder` (id → token), as name → id."""
+    try:
+        config = json.loads(_read(path))
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path}, line {error.lineno}: {error.msg}; expected JSON.") from error
+    entries = config.get("added_tokens_decoder") if isinstance(config, dict) else None
+    if not isinstance(entries, dict):
+        raise CheckpointError(
+            f"{path} has no object added_tokens_decoder; expected the control and speech tokens by id."
+        )
+    tokens: dict[str, int] = {}
+    for key, entry in entries.items():
+        name = entry.get("content") if isinstance(entry, dict) else None
+        if not (key.isascii() and key.isdigit() and isinstance(name, str) and name):
+            raise CheckpointError(
+                f"{path}: added_tokens_decoder[{key!r}] is {entry!r}; expected an id and an object with its content."
+            )
+        if name in tokens:
+            raise CheckpointError(f"{path}: {name} has the ids {tokens[name]} and {key}; expected one.")
+        tokens[name] = int(key)
+    return tokens
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise TextFilesMissingError(
+            f"{path} is missing; text cannot be encoded or decoded without tokenizer.model and tokenizer_config.json. "
+            "Copy both from the published glm-4-voice-9b folder."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} cannot be read as text: {error}.") from error
+
+
+def _rank_of(line: str, where: str) -> tuple[bytes, int]:
+    parts = line.split()
+    try:
+        token, rank = parts
+        decoded = base64.b64decode(token, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise CheckpointError(f"{where}: {line!r} is not a token; expected base64, a space and a rank.") from error
+    if not decoded or not (rank.isascii() and rank.isdigit()):
+        raise CheckpointError(f"{where}: {line!r} is not a token; expected base64, a space and a rank from 0 on.")
+    return decoded, int(rank)

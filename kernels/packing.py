@@ -21,14 +21,17 @@ def batches_of(
     cu_seqlens: torch.Tensor,  # i32[S + 1]
     max_seqlen: int,
 ) -> list[torch.Tensor]:
-    """Views [B, T, ...] of each run of neighbours of one length T. Where all are of one length nothing is read from the device."""
+    """Views [B, T, ...] of each run of neighbours of one length T.
+
+    Where all are of one length, nothing is read from the device.
+    """
     sequences = len(cu_seqlens) - 1
     if sequences * max_seqlen == len(x):
-        return [x.unflatten(0, (sequences, max_seqlen))]
+        return [x.reshape(sequences, max_seqlen, *x.shape[1:])]
     lengths: list[int] = cu_seqlens.diff().tolist()
     runs = [(length, len(list(run))) for length, run in groupby(lengths)]
     parts = torch.split(x, [length * count for length, count in runs])
-    return [part.unflatten(0, (count, length)) for part, (length, count) in zip(parts, runs, strict=True)]
+    return [part.reshape(count, length, *x.shape[1:]) for part, (length, count) in zip(parts, runs, strict=True)]
 
 
 def sequence_of_row(

@@ -1,0 +1,32 @@
+"""`conv_norm_mish` in plain torch."""
+
+import torch
+import torch.nn.functional as F
+
+from antiphon.kernels.packing import batches_of
+
+
+def conv_norm_mish(
+    x: torch.Tensor,  # f[ΣT, C_in]
+    weight: torch.Tensor,  # f[C_out, C_in, 3]
+    bias: torch.Tensor,  # f[C_out]
+    norm_weight: torch.Tensor,  # f[C_out]
+    norm_bias: torch.Tensor,  # f[C_out]
+    cu_seqlens: torch.Tensor,  # i32[S + 1]
+    *,
+    max_seqlen: int,
+    groups: int,
+    eps: float,
+    shift: torch.Tensor | None,  # f[S, C_out]
+) -> torch.Tensor:
+    """Differentiable; the definition of correct. f[ΣT, C_out]."""
+    outputs = []
+    first = 0
+    for batch in batches_of(x, cu_seqlens, max_seqlen):
+        y = F.conv1d(batch.transpose(1, 2), weight, bias, padding=1)
+        y = F.mish(F.group_norm(y, groups, norm_weight, norm_bias, eps)).transpose(1, 2)
+        if shift is not None:
+            y = y + shift[first : first + len(batch), None]
+        outputs.append(y.reshape(-1, y.shape[2]))
+        first += len(batch)
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)

@@ -1,0 +1,30 @@
+"""`packed_upsample` in plain torch."""
+
+import torch
+import torch.nn.functional as F
+
+from antiphon.kernels.packing import batches_of
+
+
+def packed_upsample(
+    x: torch.Tensor,  # f[ΣT, C_in]
+    weight: torch.Tensor,  # f[C_in, C_out, 4]
+    bias: torch.Tensor,  # f[C_out]
+    cu_seqlens: torch.Tensor,  # i32[S + 1]
+    out_cu_seqlens: torch.Tensor,  # i32[S + 1]
+    *,
+    max_seqlen: int,
+    out_rows: int,
+) -> torch.Tensor:
+    """Differentiable; the definition of correct. f[out_rows, C_out]."""
+    doubled = [
+        F.conv_transpose1d(batch.transpose(1, 2), weight, bias, stride=2, padding=1).transpose(1, 2)
+        for batch in batches_of(x, cu_seqlens, max_seqlen)
+    ]
+    if len(doubled) == 1:
+        batch = doubled[0]
+        if out_rows in (len(batch) * batch.shape[1], len(batch) * (batch.shape[1] - 1)):  # every sequence crops alike
+            return batch[:, : out_rows // len(batch)].reshape(out_rows, -1)
+    sequences = [sequence for batch in doubled for sequence in batch]
+    lengths: list[int] = out_cu_seqlens.diff().tolist()
+    return torch.cat([sequence[:length] for sequence, length in zip(sequences, lengths, strict=True)])

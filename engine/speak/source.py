@@ -5,16 +5,14 @@ cosyvoice/flow/flow_matching.py.
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 from torch import nn
 
+from antiphon.engine.speak.noise import OFFICIAL_SEED
 from antiphon.engine.weights.configs import VocoderConfig
 from antiphon.kernels.harmonic_source import harmonic_source
 from antiphon.kernels.packed_conv1d import packed_conv1d
-
-_OFFICIAL_SEED: Final = 42  # the flow reseeds the global generator at each call; the source's draws come after its own
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def official_randomness(flow_frames: int, vocoder_frames: int, config: VocoderCo
     Its flow seeds 42 and draws the noise of all `flow_frames` of that call (prompt and chunk); the vocoder goes on in
     the same generator: phases uniform in [−π, π) with the fundamental's set to 0, then noise for `vocoder_frames`.
     """
-    generator = torch.Generator().manual_seed(_OFFICIAL_SEED)
+    generator = torch.Generator().manual_seed(OFFICIAL_SEED)
     torch.randn(config.mel_bins * flow_frames, generator=generator)
     sines = config.harmonics + 1
     phase = -torch.pi + torch.rand(sines, generator=generator) * (2 * torch.pi)

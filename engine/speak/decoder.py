@@ -1,0 +1,155 @@
+"""The speech decoder's face: speech tokens to mel, mel to wave, whole or streamed."""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Final, Self
+
+import torch
+
+from antiphon.engine.device import resolve_device, resolve_dtype
+from antiphon.engine.errors import InputError, TokenError
+from antiphon.engine.speak.chunking import OFFICIAL_SCHEDULE
+from antiphon.engine.speak.chunks import ChunkJob, ChunkResult, SourceFunction, run_chunks
+from antiphon.engine.speak.flow import Flow, FlowRequest
+from antiphon.engine.speak.inputs import TokensLike, checked_mel, checked_tokens, checked_vector
+from antiphon.engine.speak.packing import Packing
+from antiphon.engine.speak.stream import DecoderStream
+from antiphon.engine.speak.vocoder import HiFT
+from antiphon.engine.types import ArrayLike, Float32Array
+from antiphon.engine.weights.convert import fold_weight_norm
+from antiphon.engine.weights.fill import fill
+from antiphon.engine.weights.names import rename_flow
+from antiphon.engine.weights.read_configs import read_decoder_config
+from antiphon.engine.weights.reader import open_pickle
+
+STREAMING_MODES: Final = ("reference",)
+
+
+class SpeechDecoder:
+    """Flow and vocoder of one `glm-4-voice-decoder` folder."""
+
+    def __init__(self, flow: Flow, vocoder: HiFT) -> None:
+        self.flow = flow
+        self.vocoder = vocoder
+
+    @classmethod
+    def load(
+        cls, folder: str | PathLike[str], device: str | torch.device = "cpu", dtype: str | torch.dtype = "float32"
+    ) -> Self:
+        """Load an official folder: `config.yaml`, `flow.pt`, `hift.pt`.
+
+        In bfloat16 the flow and the vocoder's filter run in it; F0 and source stay float32. Raises CheckpointError for
+        files that cannot be read or disagree, DeviceError for a device that is not there.
+        """
+        place, precision = resolve_device(device), resolve_dtype(dtype)
+        config = read_decoder_config(Path(folder))
+        with torch.device("meta"):
+            flow, vocoder = Flow(config.flow), HiFT(config.vocoder)
+        fill(flow, open_pickle(Path(folder) / "flow.pt"), rename=rename_flow, device=place, dtype=precision)
+        fill(vocoder, fold_weight_norm(open_pickle(Path(folder) / "hift.pt")), device=place, dtype=torch.float32)
+        vocoder.cast_filter(precision)
+        return cls(flow.eval().requires_grad_(False), vocoder.eval().requires_grad_(False))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.flow.device
+
+    @torch.inference_mode()
+    def mel(
+        self,
+        tokens: TokensLike,
+        prompt_tokens: TokensLike = (),
+        prompt_mel: ArrayLike | None = None,
+        embedding: ArrayLike | None = None,
+    ) -> Float32Array:
+        """Mel f32[80, frames] of speech tokens, after the prompt's frames; official noise (seed 42).
+
+        `prompt_mel` is f32[80, frames], `embedding` f32[192] (zeros if None). Raises TokenError where `tokens` is
+        empty or a token is outside the vocabulary, InputError for a prompt or embedding of another shape, or not
+        finite.
+        """
+        request = FlowRequest(
+            self._tokens(tokens),
+            checked_tokens(prompt_tokens, self.flow.config.vocab_size, "prompt_tokens"),
+            None if prompt_mel is None else self._prompt_mel(prompt_mel),
+            None if embedding is None else self._embedding(embedding),
+        )
+        return _array(self.flow.solve([request])[0])
+
+    @torch.inference_mode()
+    def mel_batch(self, batch: Sequence[TokensLike]) -> list[Float32Array]:
+        """The mel of each entry, solved together as one pack of rows. Errors as `mel`."""
+        return [_array(mel) for mel in self.flow.solve([FlowRequest(self._tokens(tokens)) for tokens in batch])]
+
+    @torch.inference_mode()
+    def f0(self, mel: ArrayLike) -> Float32Array:
+        """Fundamental frequency f32[frames] in Hz of mel f32[80, frames]. Raises InputError for another shape."""
+        rows = self._mel(mel).t()
+        return _array(self.vocoder.f0_predictor(rows, Packing.of([len(rows)], self.device).cu_seqlens))
+
+    def vocode(self, mel: ArrayLike, source: ArrayLike) -> Float32Array:
+        """Wave f32[frames · 256] at 22,050 Hz of mel f32[80, frames] and source f32[frames · 256]: a pure function.
+
+        Raises InputError for another shape, or for values that are not finite.
+        """
+        return self.vocode_batch([(mel, source)])[0]
+
+    @torch.inference_mode()
+    def vocode_batch(self, batch: Sequence[tuple[ArrayLike, ArrayLike]]) -> list[Float32Array]:
+        """The wave of each (mel, source), made together as one pack of rows. Errors as `vocode`."""
+        if not batch:
+            return []
+        mels = [self._mel(mel) for mel, _ in batch]
+        lengths = [mel.shape[1] * self.vocoder.config.hop for mel in mels]
+        sources = [
+            checked_vector(source, length, "source").to(self.device)
+            for (_, source), length in zip(batch, lengths, strict=True)
+        ]
+        packing = Packing.of([mel.shape[1] for mel in mels], self.device)
+        wave = self.vocoder(torch.cat([mel.t() for mel in mels]), torch.cat(sources), packing.cu_seqlens)
+        return [_array(piece) for piece in wave.split(lengths)]
+
+    def stream(
+        self,
+        mode: str = "reference",
+        schedule: Sequence[int] = OFFICIAL_SCHEDULE,
+        source: SourceFunction | None = None,
+        keep_chunks: bool = True,
+    ) -> DecoderStream:
+        """A new turn's stream; `schedule` holds the chunks' sizes in tokens, the last one repeats.
+
+        `source(chunk_index, f0)` gives each chunk's fresh source, f32[frames · 256], in place of the official draws
+        (seed 42). `keep_chunks=False` leaves `chunks` empty, for long turns. Raises InputError for an unknown mode or
+        a bad schedule.
+        """
+        if mode not in STREAMING_MODES:
+            known = ", ".join(map(repr, STREAMING_MODES))
+            raise InputError(f"streaming mode {mode!r} is unknown; expected one of {known}.")
+        return DecoderStream(self.run, self.flow.config.vocab_size, tuple(schedule), source, keep_chunks)
+
+    @torch.inference_mode()
+    def run(self, jobs: Sequence[ChunkJob]) -> list[ChunkResult]:
+        """Do the jobs of several streams, at most one of each, in one flow solve and one pass of the vocoder."""
+        return run_chunks(self.flow, self.vocoder, jobs) if jobs else []
+
+    def _tokens(self, tokens: TokensLike) -> list[int]:
+        ids = checked_tokens(tokens, self.flow.config.vocab_size)
+        if not ids:
+            raise TokenError(f"tokens is empty; expected at least one id of 0 to {self.flow.config.vocab_size - 1}.")
+        return ids
+
+    def _mel(self, mel: ArrayLike) -> torch.Tensor:
+        return checked_mel(mel, self.vocoder.config.mel_bins).to(self.device)
+
+    def _prompt_mel(self, mel: ArrayLike) -> torch.Tensor:
+        return checked_mel(mel, self.flow.config.mel_bins, "prompt_mel").to(self.device)
+
+    def _embedding(self, embedding: ArrayLike) -> torch.Tensor:
+        return checked_vector(embedding, self.flow.config.speaker_dim, "embedding").to(self.device)
+
+
+def _array(tensor: torch.Tensor) -> Float32Array:
+    array: Float32Array = tensor.float().cpu().contiguous().numpy()
+    return array

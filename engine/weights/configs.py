@@ -21,6 +21,7 @@ class SpeechTokenizerConfig:
     pooling: int = 4  # conv frames averaged into one token
     codebook_size: int = 16_384
     block_frames: int = 200  # block-causal attention: frames of one block (4 s)
+    ema_decay: float | None = 0.99  # of the codebook's moving averages, for training; None: the file holds none
 
 
 @dataclass(frozen=True)

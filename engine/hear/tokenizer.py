@@ -1,0 +1,123 @@
+"""Caller audio to speech tokens: the public face of hearing.
+
+Source: zai-org/GLM-4-Voice, speech_tokenizer/utils.py (extract_speech_token).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+import torch
+
+from antiphon.engine.device import resolve_device, resolve_dtype
+from antiphon.engine.errors import CheckpointError
+from antiphon.engine.hear.audio import check_audio, check_rate
+from antiphon.engine.hear.encoder import STEM_STRIDE, SpeechEncoder
+from antiphon.engine.hear.features import LogMelExtractor, StreamingLogMel, whole_log_mel
+from antiphon.engine.hear.requests import EncodeRequest, EncodeResult
+from antiphon.engine.hear.resample import resample
+from antiphon.engine.types import ArrayLike, Float32Array
+from antiphon.engine.units import LOG_MEL_HOP, MODEL_INPUT_RATE, SAMPLES_PER_SPEECH_TOKEN, SEGMENT_SAMPLES
+
+FRAME_SAMPLES: Final = STEM_STRIDE * LOG_MEL_HOP  # at 16 kHz between encoder frames
+_FRAMES_AT_ONCE: Final = 8 * (SEGMENT_SAMPLES // FRAME_SAMPLES)  # encoder frames of one forward: eight whole segments
+
+
+class SpeechTokenizer:
+    """The speech tokenizer of GLM-4-Voice: 16,384 codes, 12.5 a second.
+
+    Audio is f32[n] or f32[channels, n] in [-1, 1] (of several channels the first is heard), at any rate from 1 Hz to
+    384 kHz. It is cut into segments of 30 s, each by itself.
+    """
+
+    def __init__(self, encoder: SpeechEncoder) -> None:
+        config = encoder.config
+        if config.pooling * FRAME_SAMPLES != SAMPLES_PER_SPEECH_TOKEN:
+            raise CheckpointError(
+                f"the tokenizer averages {config.pooling} frames of {FRAME_SAMPLES} samples into a token; "
+                f"expected {SAMPLES_PER_SPEECH_TOKEN} samples a token."
+            )
+        if config.max_positions * FRAME_SAMPLES < SEGMENT_SAMPLES:
+            raise CheckpointError(
+                f"the tokenizer has {config.max_positions} positions; "
+                f"a segment of 30 s needs {SEGMENT_SAMPLES // FRAME_SAMPLES}."
+            )
+        self.config = config
+        self.encoder = encoder
+        self.extractor = LogMelExtractor(config.mel_bins)
+
+    def encode(self, pcm: ArrayLike, rate: int) -> list[int]:
+        """The speech ids of a clip, ⌈samples at 16 kHz / 1280⌉ for each segment. Raises AudioError for bad audio."""
+        return self.encode_batch([(pcm, rate)])[0]
+
+    def encode_batch(self, clips: Sequence[tuple[ArrayLike, int]]) -> list[list[int]]:
+        """The speech ids of several clips in one call; each comes out as it does alone.
+
+        The official call pads all clips of a batch to the longest, which moves one clip's log-mel floor where its
+        loudest moment lies in its last 25 ms; here a clip's company never matters.
+        """
+        requests = [self.requests_of(pcm, rate) for pcm, rate in clips]
+        results = iter(self.run([request for clip in requests for request in clip]))
+        return [[token for _ in clip for token in next(results).ids] for clip in requests]
+
+    def features(self, pcm: ArrayLike, rate: int) -> list[Float32Array]:
+        """The log-mel of each segment: f32[mel_bins, frames], padding frames included.
+
+        All segments of a clip have the frames of its longest, as in the official call.
+        """
+        return [np.ascontiguousarray(frames.read(0, frames.ready).T) for frames in self._log_mel(pcm, rate)]
+
+    def hidden(self, pcm: ArrayLike, rate: int) -> Float32Array:
+        """The vectors before quantisation, all segments joined: f32[tokens, d_model]."""
+        return np.concatenate([result.hidden.cpu().numpy() for result in self.run(self.requests_of(pcm, rate))])
+
+    def requests_of(self, pcm: ArrayLike, rate: int) -> list[EncodeRequest]:
+        """What a whole clip needs encoded, one request a segment."""
+        return [whole_segment_request(frames) for frames in self._log_mel(pcm, rate)]
+
+    @torch.inference_mode()
+    def run(self, requests: Sequence[EncodeRequest]) -> list[EncodeResult]:
+        """Encode requests, of one dialogue or many, in as few forwards as memory allows; answers in their order."""
+        results: list[EncodeResult] = []
+        pack: list[EncodeRequest] = []
+        frames = 0
+        for request in requests:
+            if pack and frames + request.span.frames > _FRAMES_AT_ONCE:
+                results += self._forward(pack)
+                pack, frames = [], 0
+            pack.append(request)
+            frames += request.span.frames
+        return results + (self._forward(pack) if pack else [])
+
+    def _forward(self, requests: Sequence[EncodeRequest]) -> list[EncodeResult]:
+        weight = self.encoder.conv1.weight
+        spans = [request.span for request in requests]
+        features = torch.from_numpy(np.concatenate([request.features for request in requests]))
+        hidden, caches = self.encoder(features.to(weight.device, weight.dtype), spans)
+        ids: list[int] = self.encoder.codebook.nearest(hidden).tolist()
+        results, start = [], 0
+        for span, cache in zip(spans, caches, strict=True):
+            stop = start + span.frames // self.config.pooling
+            results.append(EncodeResult(ids[start:stop], hidden[start:stop], cache))
+            start = stop
+        return results
+
+    def _log_mel(self, pcm: ArrayLike, rate: int) -> list[StreamingLogMel]:
+        return whole_log_mel(self.extractor, resample(check_audio(pcm), check_rate(rate), MODEL_INPUT_RATE))
+
+
+def encoder_frames(samples: int) -> int:
+    """Encoder frames that begin before `samples` samples at 16 kHz are over."""
+    return -(-samples // FRAME_SAMPLES)
+
+
+def segment_frames(samples: int) -> int:
+    """Encoder frames of a segment of `samples`, with those that fill its last token."""
+    return -(-samples // SAMPLES_PER_SPEECH_TOKEN) * (SAMPLES_PER_SPEECH_TOKEN // FRAME_SAMPLES)
+
+
+def whole_segment_request(frames: StreamingLogMel) -> EncodeRequest:
+    """A finished segment, to be encoded at once."""
+    features = frames.read(0, STEM_STRIDE * segment_frames(frames.received))
+    return EncodeRequest(features, first_frame=0, heard_frames=encoder_frames(frames.received))

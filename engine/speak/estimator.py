@@ -39,7 +39,7 @@ class Stage(nn.Module):
 
 
 class DownStage(Stage):
-    """A stage on the way down. Its output is kept for the way up, and goes on at half the rate (the last: the same)."""
+    """A stage on the way down. Its output is kept for the way up and goes on at half the rate, the last at the same."""
 
     def __init__(self, config: FlowConfig, channels_in: int, channels_out: int, last: bool):
         super().__init__(config, channels_in, channels_out)
@@ -55,7 +55,7 @@ class DownStage(Stage):
 
 
 class UpStage(Stage):
-    """A stage on the way up. It takes in the output kept at its rate, and goes on at twice the rate (the last: the same)."""
+    """A stage on the way up. It takes in what was kept at its rate and leaves at twice it, the last at the same."""
 
     def __init__(self, config: FlowConfig, channels_in: int, channels_out: int, last: bool):
         super().__init__(config, channels_in, channels_out)

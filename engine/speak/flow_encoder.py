@@ -34,7 +34,7 @@ class BlockConformerEncoder(nn.Module):
         packing: Packing,
     ) -> torch.Tensor:
         """f[ΣN, encoder_size]."""
-        x = self.embed(x)
+        x = self.dropout(self.embed(x) * math.sqrt(self.size))  # scaled to stand beside the positions
         positions = self.dropout(relative_positions(packing.max_length, self.size, x.device).to(x.dtype))
         for layer in self.layers:
             x = layer(x, positions, packing)
@@ -42,10 +42,9 @@ class BlockConformerEncoder(nn.Module):
         return normed
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """The input layer, scaled as the positions expect: f[ΣN, input_size] -> f[ΣN, encoder_size]."""
-        x = self.dropout(self.input_norm(self.input_proj(x))) * math.sqrt(self.size)
-        scaled: torch.Tensor = self.dropout(x)  # a second time: once in the input layer, once with the positions
-        return scaled
+        """The input layer: f[ΣN, input_size] -> f[ΣN, encoder_size]."""
+        y: torch.Tensor = self.dropout(self.input_norm(self.input_proj(x)))
+        return y
 
 
 class ConformerLayer(nn.Module):

@@ -53,6 +53,7 @@ def _dense(
     )
     block_of = torch.arange(length, device=q.device) // block
     later = block_of[None, :] > block_of[:, None]
-    scores = ((content + by_key) / math.sqrt(head_dim)).float().masked_fill(later, -math.inf)
-    weights = F.dropout(scores.softmax(-1), dropout).to(v.dtype)
+    scores = ((content + by_key) / math.sqrt(head_dim)).masked_fill(later, -math.inf)
+    at_least_float32 = torch.promote_types(q.dtype, torch.float32)
+    weights = F.dropout(scores.softmax(-1, dtype=at_least_float32), dropout).to(v.dtype)
     return (weights @ v.transpose(1, 2)).transpose(1, 2)

@@ -13,6 +13,7 @@ TOLERANCE = {
     "mu": 5e-5,  # encoder output and conditioning: fp32 vs fp64 2.3e-6
     "mel": 1e-4,  # ten Euler steps: fp32 vs fp64 4.6e-6
     "velocity": 1e-4,  # one estimator call, the mel's tolerance
+    "flow-batch": 2e-5,  # a batch against its members: matrix products round by their number of rows, about 2e-6 seen
     "f0": 5e-3,  # Hz: fp32 vs fp64 2.6e-4 at std 30
     "wave-from-tokens": 5e-5,  # source injected; rerun 3.1e-7
     "wave-from-mel": 2e-5,  # mel and source injected; fp32 vs fp64 3.8e-7

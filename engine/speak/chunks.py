@@ -108,7 +108,9 @@ class _Spoken:
 def _fresh_sources(vocoder: HiFT, jobs: Sequence[ChunkJob], f0s: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """f32[frames · hop] of each job: what its caller injects, or the harmonic source with the official draws."""
     sources = {
-        i: checked_vector(job.source(job.index, f0.cpu().numpy().copy()), len(f0) * vocoder.config.hop, "source").to(f0.device)
+        i: checked_vector(job.source(job.index, f0.cpu().numpy().copy()), len(f0) * vocoder.config.hop, "source").to(
+            f0.device
+        )
         for i, (job, f0) in enumerate(zip(jobs, f0s, strict=True))
         if job.source is not None
     }

@@ -144,7 +144,7 @@ class SpeechDecoder:
         return checked_mel(mel, self.vocoder.config.mel_bins).to(self.device)
 
     def _prompt_mel(self, mel: ArrayLike) -> torch.Tensor:
-        return checked_mel(mel, self.flow.config.mel_bins, "prompt_mel").to(self.device)
+        return checked_mel(mel, self.flow.config.mel_bins, "prompt_mel", least_frames=0).to(self.device)
 
     def _embedding(self, embedding: ArrayLike) -> torch.Tensor:
         return checked_vector(embedding, self.flow.config.speaker_dim, "embedding").to(self.device)

@@ -7,7 +7,7 @@ import torch
 
 from antiphon.engine.arrays import as_float32
 from antiphon.engine.errors import InputError, TokenError
-from antiphon.engine.types import ArrayLike, IntArray
+from antiphon.engine.types import ArrayLike, Float32Array, IntArray
 
 TokensLike = Sequence[int] | IntArray | torch.Tensor
 
@@ -34,24 +34,26 @@ def checked_tokens(tokens: TokensLike, vocab_size: int, what: str = "tokens") ->
     return ids
 
 
-def checked_mel(mel: ArrayLike, mel_bins: int, what: str = "mel") -> torch.Tensor:
-    """f32[mel_bins, frames]. Raises InputError unless it has that shape with a frame at least, and all is finite."""
+def checked_mel(mel: ArrayLike, mel_bins: int, what: str = "mel", *, least_frames: int = 1) -> torch.Tensor:
+    """f32[mel_bins, frames], a copy. Raises InputError unless it has that shape, frames enough, and all is finite."""
     values = as_float32(mel, what)
-    if values.ndim != 2 or values.shape[0] != mel_bins or values.shape[1] == 0:
-        raise InputError(f"{what} has shape {list(values.shape)}; expected [{mel_bins}, frames] with at least 1 frame.")
-    return torch.from_numpy(_finite(values, what))
+    if values.ndim != 2 or values.shape[0] != mel_bins or values.shape[1] < least_frames:
+        raise InputError(
+            f"{what} has shape {list(values.shape)}; expected [{mel_bins}, frames] with {least_frames} or more frames."
+        )
+    return _finite(values, what)
 
 
 def checked_vector(values: ArrayLike, length: int, what: str) -> torch.Tensor:
-    """f32[length]. Raises InputError unless the shape is so and all values are finite."""
+    """f32[length], a copy. Raises InputError unless the shape is so and all values are finite."""
     vector = as_float32(values, what)
     if vector.shape != (length,):
         raise InputError(f"{what} has shape {list(vector.shape)}; expected [{length}].")
-    return torch.from_numpy(_finite(vector, what))
+    return _finite(vector, what)
 
 
-def _finite(values: np.ndarray, what: str) -> np.ndarray:
+def _finite(values: Float32Array, what: str) -> torch.Tensor:
     wrong = values.size - int(np.isfinite(values).sum())
     if wrong:
         raise InputError(f"{wrong} of the {values.size} values of {what} are not finite.")
-    return values
+    return torch.tensor(values)

@@ -8,8 +8,12 @@ is left to the next chunk.
     vocoder mel  ├1┼────────────────────────────┤                 1 = the last frame of the chunk before
     wave         ├──────────────────────────┤1                    the last frame's samples are spoken by the next chunk
 
-The final chunk holds back nothing. Source: zai-org/GLM-4-Voice flow_inference.py (`AudioDecoder.token2wav`,
-`fade_in_out`).
+The final chunk holds back nothing. A chunk's vocoder mel, the frame seen twice included, goes into the next one's
+prompt. So from the third chunk on the prompt is a frame longer than what it stands for, the held frames are faded with
+their right neighbours, and one frame is skipped at the join: a turn of n chunks comes out n − 2 frames short. Kept as
+it is.
+
+Source: zai-org/GLM-4-Voice flow_inference.py (`AudioDecoder.token2wav`, `fade_in_out`), web_demo.py (the prompt).
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,12 @@
 """`istft_head` in plain torch."""
 
+from typing import Final
+
 import torch
 
 from antiphon.kernels.packing import sequences_of
+
+_FINITE_EXPONENT: Final = 80.0  # e⁸⁰ is beyond any limit and yet finite: a clipped value's gradient is 0, not 0 · ∞
 
 
 def istft_head(
@@ -17,7 +21,7 @@ def istft_head(
     """Differentiable; the definition of correct."""
     wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
     bins = n_fft // 2 + 1
-    magnitude = torch.exp(wide[:, :bins]).clamp(max=magnitude_limit)
+    magnitude = torch.exp(wide[:, :bins].clamp(max=_FINITE_EXPONENT)).clamp(max=magnitude_limit)
     phase = torch.sin(wide[:, bins:])
     spectrum = torch.complex(magnitude * torch.cos(phase), magnitude * torch.sin(phase))
     window = torch.hann_window(n_fft, dtype=wide.dtype, device=wide.device)

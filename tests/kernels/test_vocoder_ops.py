@@ -67,14 +67,17 @@ def test_inverse_transform_undoes_the_transform(lengths: list[int]) -> None:
 
 def test_head_limits_magnitude_and_samples() -> None:
     rows = torch.full((5, 18), -30.0)
-    rows[:, 0] = 60.0  # a constant of e⁶⁰ before the limit
+    rows[:, 0] = 1e3  # a constant of e¹⁰⁰⁰ before the limit
     rows[:, 9:] = 0
+    rows.requires_grad_()
     limits = {"n_fft": 16, "hop": 4, "audio_limit": 1e6}
     loud, _ = istft_head(rows, _cu([5]), magnitude_limit=100.0, **limits)
     louder, _ = istft_head(rows, _cu([5]), magnitude_limit=200.0, **limits)
     assert_close(louder, 2 * loud, 1e-4)
     clamped, _ = istft_head(rows, _cu([5]), n_fft=16, hop=4, magnitude_limit=100.0, audio_limit=0.99)
     assert float(clamped.abs().max()) == pytest.approx(0.99)
+    loud.sum().backward()
+    assert rows.grad is not None and rows.grad.isfinite().all()
 
 
 def test_transform_reflects_at_each_sequences_own_ends() -> None:

@@ -31,7 +31,7 @@ def stem_context(first: int) -> int:
     return 0 if first == 0 else STEM_CONTEXT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SegmentCache:
     """Keys and values of a segment's first encoder frames, for each layer."""
 
@@ -47,7 +47,7 @@ class SegmentCache:
         return SegmentCache(tuple(k[:frames] for k in self.keys), tuple(v[:frames] for v in self.values))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Span:
     """A run of one segment's encoder frames, to be encoded as one sequence of a pack."""
 

@@ -13,14 +13,13 @@ import torch
 from antiphon.engine.device import resolve_device, resolve_dtype
 from antiphon.engine.errors import CheckpointError
 from antiphon.engine.hear.audio import check_audio, check_rate
-from antiphon.engine.hear.encoder import STEM_STRIDE, SpeechEncoder
+from antiphon.engine.hear.encoder import SpeechEncoder
 from antiphon.engine.hear.features import LogMelExtractor, StreamingLogMel, whole_log_mel
-from antiphon.engine.hear.requests import EncodeRequest, EncodeResult
+from antiphon.engine.hear.requests import FRAME_SAMPLES, EncodeRequest, EncodeResult, whole_segment_request
 from antiphon.engine.hear.resample import resample
 from antiphon.engine.types import ArrayLike, Float32Array
-from antiphon.engine.units import LOG_MEL_HOP, MODEL_INPUT_RATE, SAMPLES_PER_SPEECH_TOKEN, SEGMENT_SAMPLES
+from antiphon.engine.units import MODEL_INPUT_RATE, SAMPLES_PER_SPEECH_TOKEN, SEGMENT_SAMPLES
 
-FRAME_SAMPLES: Final = STEM_STRIDE * LOG_MEL_HOP  # at 16 kHz between encoder frames
 _FRAMES_AT_ONCE: Final = 8 * (SEGMENT_SAMPLES // FRAME_SAMPLES)  # encoder frames of one forward: eight whole segments
 
 
@@ -105,19 +104,3 @@ class SpeechTokenizer:
 
     def _log_mel(self, pcm: ArrayLike, rate: int) -> list[StreamingLogMel]:
         return whole_log_mel(self.extractor, resample(check_audio(pcm), check_rate(rate), MODEL_INPUT_RATE))
-
-
-def encoder_frames(samples: int) -> int:
-    """Encoder frames that begin before `samples` samples at 16 kHz are over."""
-    return -(-samples // FRAME_SAMPLES)
-
-
-def segment_frames(samples: int) -> int:
-    """Encoder frames of a segment of `samples`, with those that fill its last token."""
-    return -(-samples // SAMPLES_PER_SPEECH_TOKEN) * (SAMPLES_PER_SPEECH_TOKEN // FRAME_SAMPLES)
-
-
-def whole_segment_request(frames: StreamingLogMel) -> EncodeRequest:
-    """A finished segment, to be encoded at once."""
-    features = frames.read(0, STEM_STRIDE * segment_frames(frames.received))
-    return EncodeRequest(features, first_frame=0, heard_frames=encoder_frames(frames.received))

@@ -1,8 +1,12 @@
 """`sample` in plain torch."""
 
+from typing import Final
+
 import torch
 
 from antiphon.kernels.sample.philox import uniform
+
+_CANDIDATES: Final = 1_024  # a nucleus is rarely larger; sorting a whole vocabulary of 168,960 takes many times longer
 
 
 def sample(
@@ -38,10 +42,17 @@ def _keep_top_k(scores: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
 
 def _keep_top_p(scores: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
     """Scores outside each row's nucleus become −inf; p = 1 keeps all."""
-    if bool((p >= 1).all()):
+    limited = p < 1
+    if not bool(limited.any()):
         return scores
-    ordered, order = scores.sort(stable=True, dim=-1, descending=True)
-    cumulative = torch.softmax(ordered, -1).cumsum(-1)
-    before = torch.cat([torch.zeros_like(cumulative[:, :1]), cumulative[:, :-1]], -1)
-    outside = (before >= p.unsqueeze(1)) & (p < 1).unsqueeze(1)
-    return scores.masked_fill(torch.empty_like(outside).scatter_(1, order, outside), -torch.inf)
+    total = scores.logsumexp(-1, keepdim=True)
+    highest = scores.topk(min(_CANDIDATES, scores.shape[1])).values
+    cumulative = (highest - total).exp().cumsum(-1)
+    if bool(((cumulative[:, -1] < p) & limited).any()):  # some nucleus is larger than that
+        highest = scores.sort(descending=True).values
+        cumulative = (highest - total).exp().cumsum(-1)
+    size = 1 + (cumulative[:, :-1] < p.unsqueeze(1)).sum(-1, keepdim=True)
+    lowest = highest.gather(1, size - 1)
+    above, equal = scores > lowest, scores == lowest
+    kept = above | (equal & (equal.cumsum(-1) <= size - above.sum(-1, keepdim=True)))
+    return scores.masked_fill(~kept & limited.unsqueeze(1), -torch.inf)

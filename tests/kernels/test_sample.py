@@ -90,6 +90,14 @@ def test_equals_the_oracle(temperature: float, top_k: int, top_p: float) -> None
     assert _draw(logits, temperature, top_k, top_p, seeds, steps) == expected
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.01, 4.0])  # nuclei of 2,400 equal ids, of more than a thousand, of a few
+def test_a_large_vocabulary_equals_the_oracle(spread: float) -> None:
+    logits = torch.randn(4, 3_000, generator=torch.Generator().manual_seed(5)) * spread
+    draws = uniform(torch.arange(4), torch.arange(4)).tolist()
+    expected = [_oracle(row.numpy(), 1.0, 0, 0.8, u) for row, u in zip(logits, draws, strict=True)]
+    assert _draw(logits, 1.0, 0, 0.8, [0, 1, 2, 3], [0, 1, 2, 3]) == expected
+
+
 def test_rows_with_their_own_settings_equal_each_row_alone() -> None:
     logits = torch.randn(6, VOCAB, generator=torch.Generator().manual_seed(4))
     columns = (

@@ -27,13 +27,13 @@ _A_TOGGLE: Final = 0x55  # A-law lines carry every other bit inverted
 
 def pcm16_to_float(samples: Int16Array) -> Float32Array:
     """int16 to float32 in [-1, 1): divided by 32,768, exactly."""
-    return samples.astype(np.float32) / np.float32(INT16_SCALE)
+    return np.divide(samples, np.float32(INT16_SCALE), dtype=np.float32)
 
 
 def float_to_pcm16(pcm: ArrayLike) -> Int16Array:
     """float32 to int16: times 32,768, rounded to even, clipped."""
     scaled = np.rint(as_float32(pcm, "pcm") * np.float32(INT16_SCALE))
-    return np.clip(scaled, -INT16_SCALE, INT16_SCALE - 1).astype(np.int16)
+    return np.asarray(np.clip(scaled, -INT16_SCALE, INT16_SCALE - 1), dtype=np.int16)
 
 
 def decode_mu_law(encoded: bytes | ByteArray) -> Float32Array:
@@ -63,7 +63,7 @@ def encode_a_law(pcm: ArrayLike) -> ByteArray:
     segment = np.maximum(_highest_bit(np.maximum(magnitude, 1)) - 3, 0)
     mantissa = magnitude >> np.maximum(segment - 1, 0) & 0x0F
     code = (segment << 4) | mantissa | np.where(linear < 0, 0, 0x80)
-    return (code ^ _A_TOGGLE).astype(np.uint8)
+    return np.asarray(code ^ _A_TOGGLE, dtype=np.uint8)
 
 
 def _mu_law_levels(codes: npt.NDArray[np.int32]) -> Int16Array:
@@ -105,8 +105,8 @@ def read_audio(path: str | Path) -> tuple[Float32Array, int]:
             stream = container.streams.audio[0]
             rate = stream.rate
             pieces = [_samples_of(frame) for frame in container.decode(stream)]
-    except (av.error.FFmpegError, EOFError) as error:
-        raise AudioError(f"{path} cannot be read as audio: {error.strerror or error}.") from error
+    except av.error.FFmpegError as error:
+        raise AudioError(f"{path} cannot be read as audio: {error.strerror}.") from error
     if sum(piece.shape[1] for piece in pieces) == 0:
         raise AudioError(f"{path} holds no samples.")
     return np.concatenate(pieces, axis=1), int(rate)
@@ -114,14 +114,13 @@ def read_audio(path: str | Path) -> tuple[Float32Array, int]:
 
 def _samples_of(frame: av.AudioFrame) -> Float32Array:
     """f32[channels, samples] of one decoded frame."""
-    values = frame.to_ndarray()
+    values: npt.NDArray[np.generic] = frame.to_ndarray()
     if not frame.format.is_planar:
         values = values.reshape(-1, len(frame.layout.channels)).T
     if values.dtype == np.uint8:
-        return (values.astype(np.float32) - 128) / 128
-    if values.dtype.kind == "i":
-        return (values / -float(np.iinfo(values.dtype).min)).astype(np.float32)
-    return values.astype(np.float32)
+        return (values.astype(np.float32) - np.float32(128)) / np.float32(128)
+    half_range = {"int16": 2.0**15, "int32": 2.0**31}.get(values.dtype.name, 1.0)
+    return np.asarray(values.astype(np.float64) / half_range, dtype=np.float32)
 
 
 def write_wav(path: str | Path, pcm: ArrayLike, rate: int) -> None:

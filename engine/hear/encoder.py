@@ -80,12 +80,12 @@ class _Pack:
         if not any(span.context for span in self.spans):
             return x
         surplus = [span.context // STEM_STRIDE for span in self.spans]
-        parts = x.split([more + span.frames for more, span in zip(surplus, self.spans, strict=True)])
+        parts = torch.split(x, [more + span.frames for more, span in zip(surplus, self.spans, strict=True)])
         return torch.cat([part[more:] for more, part in zip(surplus, parts, strict=True)])
 
     def heard(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The rows of each span's frames that are attended to."""
-        parts = x.split([span.frames for span in self.spans])
+        parts = torch.split(x, [span.frames for span in self.spans])
         return [part[: span.heard] for part, span in zip(parts, self.spans, strict=True)]
 
     def _offsets(self, lengths: list[int]) -> torch.Tensor:
@@ -190,7 +190,7 @@ class SpeechEncoder(nn.Module):
                     keys[s].append(layer_keys[s])
                     values[s].append(layer_values[s])
         # Padding frames are part of the last token's average: the official pooling knows no mask.
-        pooled = x.float().unflatten(0, (-1, self.config.pooling)).mean(dim=1)
+        pooled = x.float().view(-1, self.config.pooling, x.shape[1]).mean(dim=1)
         caches = [
             SegmentCache(tuple(k), tuple(v)) if span.keep else None
             for k, v, span in zip(keys, values, spans, strict=True)
@@ -204,4 +204,4 @@ class SpeechEncoder(nn.Module):
         x, _ = packed_conv1d(
             F.gelu(x), self.conv2.weight, self.conv2.bias, cu_seqlens, stride=STEM_STRIDE, padding=left
         )
-        return pack.after_context(F.gelu(x)) + self.embed_positions(pack.positions)
+        return pack.after_context(F.gelu(x)) + F.embedding(pack.positions, self.embed_positions.weight)

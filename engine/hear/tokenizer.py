@@ -4,13 +4,11 @@ Source: zai-org/GLM-4-Voice, speech_tokenizer/utils.py (extract_speech_token).
 """
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 import torch
 
-from antiphon.engine.device import resolve_device, resolve_dtype
 from antiphon.engine.errors import CheckpointError
 from antiphon.engine.hear.audio import check_audio, check_rate
 from antiphon.engine.hear.encoder import SpeechEncoder

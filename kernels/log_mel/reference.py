@@ -18,4 +18,5 @@ def log_mel(
     frames = samples.double()[reads] * window.double()
     spectrum = torch.fft.rfft(frames, dim=1)
     power = spectrum.real.square() + spectrum.imag.square()
-    return (power @ mel_filters.double()).clamp(min=_SMALLEST_POWER).log10().float()
+    mel = torch.matmul(power, mel_filters.double())
+    return mel.clamp(min=_SMALLEST_POWER).log10().float()

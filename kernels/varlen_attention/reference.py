@@ -48,8 +48,8 @@ def _attend(
     visible: torch.Tensor | None,  # bool[L, C]
 ) -> torch.Tensor:
     """f[L, heads, D] of one sequence."""
-    heads_first = (x.float().transpose(0, 1).unsqueeze(0) for x in (q, k, v))
+    query, key, value = (x.float().transpose(0, 1).unsqueeze(0) for x in (q, k, v))
     attended = F.scaled_dot_product_attention(
-        *heads_first, attn_mask=visible, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
+        query, key, value, attn_mask=visible, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
     )
     return attended.squeeze(0).transpose(0, 1).to(q.dtype)

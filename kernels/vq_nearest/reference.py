@@ -14,7 +14,7 @@ def vq_nearest(
 ) -> torch.Tensor:
     """i64[N]; the definition of correct."""
     squares = codebook.square().sum(dim=1)
-    nearest = [_nearest(rows, codebook, squares) for rows in x.detach().split(_ROWS_AT_ONCE)]
+    nearest = [_nearest(rows, codebook, squares) for rows in torch.split(x.detach(), _ROWS_AT_ONCE)]
     return torch.cat(nearest) if nearest else torch.empty(0, dtype=torch.int64, device=x.device)
 
 
@@ -29,7 +29,7 @@ def _nearest(x: torch.Tensor, codebook: torch.Tensor, squares: torch.Tensor) -> 
     distances = torch.cat(
         [
             (x[r].double() - codebook[c].double()).square().sum(dim=1)
-            for r, c in zip(rows.split(_PAIRS_AT_ONCE), codes.split(_PAIRS_AT_ONCE), strict=True)
+            for r, c in zip(torch.split(rows, _PAIRS_AT_ONCE), torch.split(codes, _PAIRS_AT_ONCE), strict=True)
         ]
     )
     best = distances.new_full((x.shape[0],), torch.inf).scatter_reduce(0, rows, distances, "amin")

@@ -1,6 +1,7 @@
 """What the three official folders say of their models, as frozen dataclasses.
 
-Field names are the field's own, not the file's; `engine/weights/read_configs.py` reads the files and names what disagrees.
+Field names are the field's own, not the file's; `engine/weights/read_configs.py` reads the files and names what
+disagrees.
 Defaults are the published values, so that the full-size model is `LanguageModelConfig()`.
 """
 

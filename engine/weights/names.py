@@ -60,3 +60,32 @@ def _replace_segments(name: str, old: str, new: str) -> str:
     parts = iter(range(1, new.count("*") + 1))
     replacement = re.sub(r"\*", lambda _: rf"\g<{next(parts)}>", new)
     return re.sub(rf"(?<![^.]){pattern}(?![^.])", replacement, name)
+
+
+# The language model, `glm-4-voice-9b/model*.safetensors`: our names are the official ones.
+
+
+def rename_language_model(official: str) -> str | None:
+    """Our `GLM`'s name of a tensor; None for the rotary frequencies, which are computed."""
+    return None if official == "transformer.rotary_pos_emb.inv_freq" else official
+
+
+# The speech tokenizer, `glm-4-voice-tokenizer/model*.safetensors`.
+
+_WHISPER_ENCODER: Final = "model.encoder."
+
+
+def speech_tokenizer_name(official: str, layers: int) -> str | None:
+    """Our `SpeechEncoder`'s name of a tensor; `layers` are those before the quantiser.
+
+    The published file has plain names. One of the whole Whisper-VQ model has `model.encoder.` before them, and besides
+    them the encoder's later layers, its last norm and the decoder, which nobody needs: None.
+    """
+    if official.startswith("model.decoder.") or official == "proj_out.weight":
+        return None
+    name = official.removeprefix(_WHISPER_ENCODER)
+    if name == official:
+        return official
+    layer = re.match(r"layers\.(\d+)\.", name)
+    unused = name.startswith("layer_norm.") or (layer is not None and int(layer[1]) >= layers)
+    return None if unused else name

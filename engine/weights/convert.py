@@ -1,0 +1,85 @@
+"""Weight norm, folded into plain weights for reading and taken apart again for writing."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from antiphon.engine.errors import CheckpointError
+from antiphon.engine.weights.reader import TensorSource, TensorSpec
+
+_LENGTH: Final = ".weight_g"
+_DIRECTION: Final = ".weight_v"
+_FOLDED: Final = ".weight"
+
+
+def fold_weight_norm(source: TensorSource) -> TensorSource:
+    """A view of `source` in which each pair `X.weight_g`, `X.weight_v` reads as `X.weight` = g · v / ‖v‖.
+
+    The norm is over all dimensions but the first (`torch.nn.utils.weight_norm`'s default), in float32. Raises
+    CheckpointError for one of a pair without the other, or shapes that do not fit.
+    """
+    return _FoldedWeightNorm(source)
+
+
+def unfold_weight_norm(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(weight_g, weight_v) that fold into `weight`: its norm over all dimensions but the first, and itself."""
+    return torch.norm_except_dim(weight, 2, 0), weight
+
+
+class _FoldedWeightNorm:
+    def __init__(self, source: TensorSource) -> None:
+        self._source = source
+        present = set(source.names())
+        names: list[str] = []
+        for name in source.names():
+            stem = name.removesuffix(_DIRECTION)
+            if stem != name:
+                self._check_pair(stem, present)
+                names.append(stem + _FOLDED)
+            elif not name.endswith(_LENGTH):
+                names.append(name)
+            elif name.removesuffix(_LENGTH) + _DIRECTION not in present:
+                raise CheckpointError(f"{source.path} has {name}, but no {name.removesuffix(_LENGTH)}{_DIRECTION}.")
+        self._names = tuple(names)
+
+    @property
+    def path(self) -> Path:
+        return self._source.path
+
+    def names(self) -> Sequence[str]:
+        return self._names
+
+    def spec(self, name: str) -> TensorSpec:
+        stem = self._stem(name)
+        return self._source.spec(name if stem is None else stem + _DIRECTION)
+
+    def read(self, name: str) -> torch.Tensor:
+        stem = self._stem(name)
+        if stem is None:
+            return self._source.read(name)
+        direction = self._source.read(stem + _DIRECTION)
+        return torch._weight_norm(direction.float(), self._source.read(stem + _LENGTH).float(), 0).to(direction.dtype)
+
+    def _stem(self, name: str) -> str | None:
+        """`X` when `name` is a folded `X.weight`."""
+        stem = name.removesuffix(_FOLDED)
+        present = stem != name and stem + _DIRECTION in self._source.names()
+        return stem if present else None
+
+    def _check_pair(self, stem: str, present: set[str]) -> None:
+        path = self._source.path
+        if stem + _LENGTH not in present:
+            raise CheckpointError(f"{path} has {stem}{_DIRECTION}, but no {stem}{_LENGTH}.")
+        if stem + _FOLDED in present:
+            raise CheckpointError(f"{path} has {stem}{_FOLDED} besides {stem}{_DIRECTION}; expected one of the two.")
+        direction, length = self._source.spec(stem + _DIRECTION), self._source.spec(stem + _LENGTH)
+        expected = (*direction.shape[:1], *(1 for _ in direction.shape[1:]))
+        if length.shape != expected:
+            raise CheckpointError(
+                f"{path}: {stem}{_LENGTH} is {list(length.shape)}; expected {list(expected)} for {stem}{_DIRECTION} "
+                f"{list(direction.shape)}."
+            )
+        if length.dtype != direction.dtype:
+            raise CheckpointError(f"{path}: {stem}{_LENGTH} is {length.dtype}, {stem}{_DIRECTION} {direction.dtype}.")

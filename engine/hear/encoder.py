@@ -173,6 +173,11 @@ class SpeechEncoder(nn.Module):
             self.register_buffer("ema_count", torch.ones(config.codebook_size))
             self.register_buffer("ema_weight", torch.zeros(config.codebook_size, config.d_model))
 
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Let convolutions and layers compute in `dtype`; the codebook and its averages stay as they are."""
+        for part in (self.conv1, self.conv2, self.embed_positions, self.layers):
+            part.to(dtype)
+
     def forward(
         self,
         features: torch.Tensor,  # f[Σ(context + 2 · frames), mel_bins]: the spans' log-mel rows

@@ -4,11 +4,14 @@ Source: zai-org/GLM-4-Voice, speech_tokenizer/utils.py (extract_speech_token).
 """
 
 from collections.abc import Sequence
-from typing import Final
+from functools import partial
+from pathlib import Path
+from typing import Final, Self
 
 import numpy as np
 import torch
 
+from antiphon.engine.device import resolve_device, resolve_dtype
 from antiphon.engine.errors import CheckpointError
 from antiphon.engine.hear.audio import check_audio, check_rate
 from antiphon.engine.hear.encoder import SpeechEncoder
@@ -17,6 +20,10 @@ from antiphon.engine.hear.requests import FRAME_SAMPLES, EncodeRequest, EncodeRe
 from antiphon.engine.hear.resample import resample
 from antiphon.engine.types import ArrayLike, Float32Array
 from antiphon.engine.units import MODEL_INPUT_RATE, SAMPLES_PER_SPEECH_TOKEN, SEGMENT_SAMPLES
+from antiphon.engine.weights.fill import fill
+from antiphon.engine.weights.names import speech_tokenizer_name
+from antiphon.engine.weights.read_configs import read_speech_tokenizer_config
+from antiphon.engine.weights.reader import open_safetensors
 
 _FRAMES_AT_ONCE: Final = 8 * (SEGMENT_SAMPLES // FRAME_SAMPLES)  # encoder frames of one forward: eight whole segments
 
@@ -27,6 +34,23 @@ class SpeechTokenizer:
     Audio is f32[n] or f32[channels, n] in [-1, 1] (of several channels the first is heard), at any rate from 1 Hz to
     384 kHz. It is cut into segments of 30 s, each by itself.
     """
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "cpu", dtype: str = "float32") -> Self:
+        """Load an official `glm-4-voice-tokenizer` folder, or one in the layout of the whole Whisper-VQ model.
+
+        `device` is "cpu", "cuda", "cuda:N" or "auto"; `dtype` "float32", the definition of correct, or "bfloat16", in
+        which the log-mel, the softmax and the distances to the codes stay in float32. Raises CheckpointError,
+        DeviceError or InputError.
+        """
+        place, precision = resolve_device(device), resolve_dtype(dtype)
+        config = read_speech_tokenizer_config(folder)
+        with torch.device("meta"):
+            encoder = SpeechEncoder(config)
+        rename = partial(speech_tokenizer_name, layers=config.layers)
+        fill(encoder, open_safetensors(folder), rename=rename, device=place, dtype=torch.float32)
+        encoder.compute_in(precision)
+        return cls(encoder.eval())
 
     def __init__(self, encoder: SpeechEncoder) -> None:
         config = encoder.config

@@ -1,11 +1,19 @@
 """The tokenizer's face beyond parity: company, dtypes, layouts, and what it refuses."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from tokenizers import clip, tokenizer
+from compare import assert_close
+from goldens import golden
+from safetensors.torch import load_file, save_file
+from tokenizers import clip, expected, tokenizer
+from tolerances import TOLERANCE
 
-from antiphon.engine.errors import AudioError
+from antiphon import SpeechTokenizer
+from antiphon.engine.errors import AudioError, CheckpointError
 from antiphon.engine.types import ArrayLike
 
 
@@ -40,3 +48,36 @@ def test_takes_arrays_tensors_and_lists() -> None:
 def test_refuses_bad_audio(pcm: ArrayLike, rate: int, message: str) -> None:
     with pytest.raises(AudioError, match=message):
         tokenizer(20).encode(pcm, rate)
+
+
+def test_bfloat16_hears_nearly_the_same() -> None:
+    rounded = SpeechTokenizer.load(golden("speech_tokenizer/block200"), dtype="bfloat16")
+    with np.load(golden("speech_tokenizer/block200/expected_hidden.npz")) as official:
+        hidden, margin = official["en_speech/hidden"], official["en_speech/margin"]
+    pcm, rate = clip("en_speech")
+    assert_close(rounded.hidden(pcm, rate), hidden, TOLERANCE["tokenizer-hidden-bfloat16"])
+    ids = np.array(expected(200)["clips"]["en_speech"]["ids"])
+    # A vector off by e changes a squared distance to a code c by at most 2·e·|c − c'|: small margins may tip.
+    assert (np.array(rounded.encode(pcm, rate)) == ids)[margin > 20].all()
+
+
+def test_loads_the_layout_of_the_whole_whisper_model(tmp_path: Path) -> None:
+    published = golden("speech_tokenizer/block20")
+    for name in ("config.json", "preprocessor_config.json"):
+        (tmp_path / name).write_bytes((published / name).read_bytes())
+    tensors = {f"model.encoder.{name}": tensor for name, tensor in load_file(published / "model.safetensors").items()}
+    unused = ("model.encoder.layer_norm.weight", "model.encoder.layers.2.fc1.weight", "model.decoder.layer_norm.bias")
+    save_file(tensors | {name: torch.zeros(3) for name in unused}, tmp_path / "model.safetensors")
+    ids = SpeechTokenizer.load(tmp_path).encode(*clip("short_0p3s"))
+    assert ids == expected(20)["clips"]["short_0p3s"]["ids"]
+
+
+def test_refuses_a_pooling_that_is_not_12_5_tokens_a_second(tmp_path: Path) -> None:
+    published = golden("speech_tokenizer/block20")
+    for file in published.glob("*.safetensors"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "preprocessor_config.json").write_bytes((published / "preprocessor_config.json").read_bytes())
+    config = json.loads((published / "config.json").read_text()) | {"pooling_kernel_size": 2}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError):
+        SpeechTokenizer.load(tmp_path)

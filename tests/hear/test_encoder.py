@@ -6,7 +6,7 @@ import torch
 from compare import assert_close
 from goldens import golden
 from safetensors import safe_open
-from tokenizers import BLOCKS, clip, tokenizer
+from speech_tokenizers import BLOCKS, clip, tokenizer
 from tolerances import TOLERANCE
 
 from antiphon.engine.hear.encoder import SpeechEncoder, stem_context

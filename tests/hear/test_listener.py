@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import BLOCKS, CLIPS, clip, expected, tokenizer
+from speech_tokenizers import BLOCKS, CLIPS, clip, expected, tokenizer
 
 from antiphon.engine.errors import AudioError, SessionClosedError
 from antiphon.engine.hear.listener import Listener

@@ -9,7 +9,7 @@ import torch
 from compare import assert_close
 from goldens import golden
 from safetensors.torch import load_file, save_file
-from tokenizers import clip, expected, tokenizer
+from speech_tokenizers import clip, expected, tokenizer
 from tolerances import TOLERANCE
 
 from antiphon import SpeechTokenizer

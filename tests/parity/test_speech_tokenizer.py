@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from compare import assert_close
 from goldens import golden
-from tokenizers import BLOCKS, CLIPS, clip, expected, tokenizer
+from speech_tokenizers import BLOCKS, CLIPS, clip, expected, tokenizer
 from tolerances import TOLERANCE
 
 

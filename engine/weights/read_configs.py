@@ -8,7 +8,6 @@ that names the file and the field, what it is and what was expected.
 from pathlib import Path
 from typing import Final
 
-from antiphon.engine.errors import CheckpointError
 from antiphon.engine.units import LOG_MEL_HOP, LOG_MEL_WINDOW, MODEL_INPUT_RATE, SEGMENT_SECONDS
 from antiphon.engine.weights.configs import LanguageModelConfig, SpeechTokenizerConfig
 from antiphon.engine.weights.fields import MAX_LAYERS, Fields, divides
@@ -111,7 +110,4 @@ def _check_features(folder: Path | str, mel_bins: int) -> None:
 
 def _json_fields(folder: Path | str, name: str) -> Fields:
     path = file_in(folder, name)
-    try:
-        return Fields(str(path), read_json(path))
-    except RecursionError as error:
-        raise CheckpointError(f"{path} is nested too deeply; expected the published file.") from error
+    return Fields(str(path), read_json(path))

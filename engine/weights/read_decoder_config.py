@@ -6,6 +6,7 @@ transformer, hifigan), the constructors named below.
 """
 
 from pathlib import Path
+from typing import Final
 
 from antiphon.engine.errors import CheckpointError
 from antiphon.engine.units import MEL_BINS, OUTPUT_HOP, OUTPUT_RATE, SPEECH_TOKEN_RATE
@@ -14,7 +15,8 @@ from antiphon.engine.weights.fields import MAX_LAYERS, Fields, divides
 from antiphon.engine.weights.folders import file_in
 from antiphon.engine.weights.hyper_yaml import HyperYaml
 
-_CONDITIONS = 4  # noise, mu, speaker and prompt stand side by side before the estimator
+_CONDITIONS: Final = 4  # noise, mu, speaker and prompt stand side by side before the estimator
+_NORM_GROUPS: Final = 8  # of the estimator's GroupNorms
 
 
 def read_decoder_config(folder: Path | str) -> DecoderConfig:
@@ -76,10 +78,9 @@ def _encoder(yaml: HyperYaml, flow: Fields) -> Fields:
     encoder.expect("key_bias", True, default=True)
     encoder.expect("use_cnn_module", False)
     encoder.expect("macaron_style", False)
-    divides(
-        encoder, "attention_heads", "output_size", given=(encoder.size("attention_heads"), encoder.size("output_size"))
-    )
-    if encoder.size("output_size") % 2:
+    heads, size = encoder.size("attention_heads"), encoder.size("output_size")
+    divides(encoder, "attention_heads", "output_size", given=(heads, size))
+    if size % 2:
         encoder.refuse("output_size", "an even number: positions are pairs of sine and cosine")
     return encoder
 
@@ -97,6 +98,8 @@ def _estimator(yaml: HyperYaml, cfm: Fields) -> Fields:
     estimator.expect("in_channels", _CONDITIONS * MEL_BINS)
     estimator.expect("out_channels", MEL_BINS)
     estimator.expect("act_fn", "gelu")
+    if any(channels % _NORM_GROUPS for channels in estimator.sizes("channels")):
+        estimator.refuse("channels", f"multiples of {_NORM_GROUPS}, the groups of its norms")
     return estimator
 
 

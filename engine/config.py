@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from antiphon.engine.errors import InputError
 from antiphon.engine.history import HistoryItem
+from antiphon.engine.speak.chunking import OFFICIAL_SCHEDULE, checked_schedule
 from antiphon.engine.think.sampling import SamplingParams
 
 StreamingMode = Literal["reference"]
-REFERENCE_SCHEDULE = (25, 50, 100, 150, 200)  # speech tokens a chunk, the last one repeated (web_demo.py)
+STREAMING_MODES: Final[tuple[str, ...]] = get_args(StreamingMode)
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,19 @@ class EngineConfig:
     batch_tokens: int = 2_048  # positions one LM forward may compute, prefill and decode together
     max_dialogues: int = 256  # open at once
     max_turn_seconds: float = 60.0  # caller audio in one turn
+    max_text_characters: int = 32_768  # text in one turn
     max_unread_seconds: float = 120.0  # answer audio a session may leave unread before its turn pauses
     max_pending_inputs: int = 256  # inputs of one session the engine has not taken in yet
 
     def __post_init__(self) -> None:
-        for name in ("page_size", "kv_tokens", "batch_tokens", "max_dialogues", "max_pending_inputs"):
+        for name in (
+            "page_size",
+            "kv_tokens",
+            "batch_tokens",
+            "max_dialogues",
+            "max_pending_inputs",
+            "max_text_characters",
+        ):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least 1.")
         for name in ("max_turn_seconds", "max_unread_seconds"):
@@ -43,4 +52,9 @@ class SessionConfig:
     instructions: str | None = None  # system prompt; None: the official one for the first turn's kind
     history: Sequence[HistoryItem] = ()  # turns that came before, oldest first
     streaming: StreamingMode = "reference"
-    schedule: tuple[int, ...] = REFERENCE_SCHEDULE
+    schedule: tuple[int, ...] = OFFICIAL_SCHEDULE  # speech tokens a chunk; the last one repeats
+
+    def __post_init__(self) -> None:
+        if self.streaming not in STREAMING_MODES:
+            raise InputError(f"streaming is {self.streaming!r}; expected one of {', '.join(STREAMING_MODES)}.")
+        checked_schedule(self.schedule)

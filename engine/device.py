@@ -25,7 +25,9 @@ def resolve_device(name: str | torch.device) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise DeviceError(f"device {str(name)!r} was asked for, but this machine has {count} CUDA devices; use 'cpu'.")
+            raise DeviceError(
+                f"device {str(name)!r} was asked for, but this machine has {count} CUDA devices; use 'cpu'."
+            )
     return device
 
 

@@ -10,10 +10,11 @@
     │   └── TextFilesMissingError  the weights are there, the text tokenizer's files are not
     ├── DeviceError             a device that is unknown or not in this machine
     ├── OutOfPagesError         the KV pool has no free page
+    ├── EngineFullError         as many dialogues are open as the engine takes
     └── SessionClosedError      the session has ended; it takes no more input
 
-`antiphon.kernels.checks.KernelArgumentError` stands apart: `kernels` knows no other package of ours, and only a fault of
-the engine itself can raise it.
+`antiphon.kernels.checks.KernelArgumentError` stands apart: `kernels` knows no other package of ours, and only a fault
+of the engine itself can raise it.
 
 Each message says what was given, what was expected and, where it is not plain, what to do.
 """
@@ -57,6 +58,10 @@ class DeviceError(AntiphonError):
 
 class OutOfPagesError(AntiphonError):
     """The KV pool has no free page for what was asked."""
+
+
+class EngineFullError(AntiphonError):
+    """As many dialogues are open as the engine takes."""
 
 
 class SessionClosedError(AntiphonError):

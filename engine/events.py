@@ -1,7 +1,7 @@
 """What a session tells its caller, one dataclass per event.
 
-Order within one answer: `ResponseStarted`, then `TextDelta` and `AudioOutput` as they come, then `Interrupted` where the answer was
-cut, then `ResponseCompleted`, always.
+Order within one answer: `ResponseStarted`, then `TextDelta` and `AudioOutput` as they come, then `Interrupted` where
+the answer was cut, then `ResponseCompleted`, always.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,14 @@ from antiphon.engine.types import Float32Array
 __all__ = [
     "AudioOutput",
     "Event",
+    "Failure",
     "FinishReason",
     "Interrupted",
     "InterruptionReason",
     "ResponseCompleted",
     "ResponseStarted",
     "SessionStarted",
+    "StageSeconds",
     "TextDelta",
     "Timing",
     "Usage",
@@ -31,7 +33,7 @@ class FinishReason(Enum):
     STOP = "stop"  # the model ended its answer
     LENGTH = "length"  # the limit on new tokens, or the model's context, was reached
     INTERRUPTED = "interrupted"  # cancelled by the caller
-    ERROR = "error"  # see ResponseCompleted.error
+    ERROR = "error"  # see ResponseCompleted.failure
 
 
 class InterruptionReason(Enum):
@@ -89,8 +91,8 @@ class Interrupted:
 class Usage:
     """What the turn was made of."""
 
-    input_text_tokens: int = 0
-    input_audio_tokens: int = 0
+    input_tokens: int = 0  # prompt positions the LM computed for this turn
+    input_audio_tokens: int = 0  # speech tokens among the turn's input
     cached_input_tokens: int = 0  # past positions whose KV was still there
     output_text_tokens: int = 0
     output_audio_tokens: int = 0
@@ -99,20 +101,32 @@ class Usage:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Seconds. The stages are this turn's share of the engine's time: a batch counts in full for each turn in it."""
+class StageSeconds:
+    """Seconds by stage. A batch counts in full for every turn in it."""
 
-    first_token: float = 0.0  # from commit to the first id
-    first_audio: float = 0.0  # from commit to the first audio handed out; 0 where there was none
-    total: float = 0.0  # from commit to the end
     hear: float = 0.0
     prefill: float = 0.0
     decode: float = 0.0
     speak: float = 0.0
-    hear_to_first_audio: float = 0.0
-    prefill_to_first_audio: float = 0.0
-    decode_to_first_audio: float = 0.0
-    speak_to_first_audio: float = 0.0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds from the commit of the turn."""
+
+    first_token: float | None  # None: there was none
+    first_audio: float | None  # None: there was none
+    total: float
+    stages: StageSeconds
+    stages_to_first_audio: StageSeconds | None  # of it, up to the first audio
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a turn failed."""
+
+    kind: str  # the name of the error's class, most often one of antiphon.engine.errors
+    message: str  # what was given, what was expected, what to do
 
 
 @dataclass(frozen=True)
@@ -124,7 +138,7 @@ class ResponseCompleted:
     usage: Usage
     timing: Timing
     history: tuple[HistoryItem, ...]  # what this turn added to the dialogue
-    error: str | None = None  # a sentence, with finish_reason ERROR
+    failure: Failure | None = None  # with finish_reason ERROR
 
 
 Event = SessionStarted | ResponseStarted | TextDelta | AudioOutput | Interrupted | ResponseCompleted

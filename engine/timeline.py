@@ -6,8 +6,8 @@
     wave sample     22,050 a second, of the answer
     wire sample     the answer as it is sent, at the wire's rate
 
-A position counts from the start of its turn and is a whole number; each base has a type of its own, so that a type checker
-refuses to mix them. Barge-in, playback reports, seams and resuming all ask here.
+A position counts from the start of its turn and is a whole number; each base has a type of its own, so that a type
+checker refuses to mix them. Barge-in, playback reports, seams and resuming all ask here.
 """
 
 from fractions import Fraction
@@ -45,7 +45,7 @@ def input_sample_seconds(position: InputSample, rate: int) -> Fraction:
 
 
 def speech_tokens_heard(samples: InputSample, rate: int) -> SpeechToken:
-    """How many speech tokens the tokenizer makes of `samples` of caller audio: each 30 s segment rounds up by itself."""
+    """How many speech tokens the tokenizer makes of `samples` of caller audio; each 30 s segment rounds up."""
     at_model_rate = resampled_length(samples, rate, MODEL_INPUT_RATE)
     whole, rest = divmod(at_model_rate, SEGMENT_SAMPLES)
     per_segment = SEGMENT_SAMPLES // SAMPLES_PER_SPEECH_TOKEN
@@ -55,8 +55,8 @@ def speech_tokens_heard(samples: InputSample, rate: int) -> SpeechToken:
 def mel_frames_of(tokens: SpeechToken | int) -> MelFrame:
     """How many mel frames the flow makes of `tokens` speech tokens.
 
-    The official code divides and multiplies in float32, so that 3,392, 3,776 and 4,160 tokens come out one frame short of exact
-    arithmetic (zai-org/GLM-4-Voice, cosyvoice/flow/flow.py); an exact engine does the same.
+    The official code divides and multiplies in float32, so that 3,392, 3,776 and 4,160 tokens come out one frame
+    short of exact arithmetic (zai-org/GLM-4-Voice, cosyvoice/flow/flow.py); an exact engine does the same.
     """
     seconds = np.float32(tokens) / np.float32(float(SPEECH_TOKEN_RATE))
     return MelFrame(int(seconds * np.float32(OUTPUT_RATE) / np.float32(OUTPUT_HOP)))

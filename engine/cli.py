@@ -1,0 +1,182 @@
+"""The command line: `antiphon VERB …`.
+
+Progress goes to standard error, results to standard output; `--json` prints one object for machines.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from antiphon.engine.config import SessionConfig
+from antiphon.engine.errors import AntiphonError, InputError
+
+_SESSION = SessionConfig()
+_MODEL_VARIABLE = "ANTIPHON_MODEL"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command. Returns 0, or 1 after an error that was told in a sentence, or 2 for a wrong call."""
+    options = _parser().parse_args(arguments)
+    try:
+        result: int = options.run(options)
+    except AntiphonError as error:
+        print(f"antiphon {options.verb}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"antiphon {options.verb}: stopped.", file=sys.stderr)
+        return 130
+    return result
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="antiphon", description="GLM-4-Voice: a caller's audio in, a spoken answer out."
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    talk = verbs.add_parser("talk", help="answer a recorded question by voice")
+    talk.add_argument("audio", type=Path, help="a wav, mp3, flac or other audio file; its first channel is heard")
+    _add_answer_options(talk)
+    talk.set_defaults(run=_talk)
+
+    say = verbs.add_parser("say", help="answer a written question by voice")
+    say.add_argument("text", help="what you say; '-' reads standard input")
+    _add_answer_options(say)
+    say.set_defaults(run=_say)
+
+    tokenize = verbs.add_parser("tokenize", help="print the speech tokens of audio files")
+    tokenize.add_argument("audio", type=Path, nargs="+")
+    _add_model_options(tokenize)
+    tokenize.set_defaults(run=_tokenize)
+
+    info = verbs.add_parser("info", help="describe a model folder without loading its weights")
+    info.add_argument("model", type=Path, nargs="?", help="a model folder, or one of the three official folders in it")
+    info.add_argument(
+        "--kernels", action="store_true", help="tell which backend each operation uses on --device, and why"
+    )
+    info.add_argument("--device", default="auto", help="for --kernels (default: %(default)s)")
+    info.add_argument("--json", action="store_true", help="print one JSON object")
+    info.set_defaults(run=_info)
+
+    new = verbs.add_parser("new-checkpoint", help="write a model folder with random weights in the official formats")
+    new.add_argument("folder", type=Path, help="a folder that does not exist yet, or is empty")
+    new.add_argument("--size", choices=("tiny", "small", "9b"), default="tiny", help="default: %(default)s")
+    new.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    new.set_defaults(run=_new_checkpoint)
+
+    fetch = verbs.add_parser("fetch", help="download the official checkpoint (about 21 GB), or go on with it")
+    fetch.add_argument("folder", type=Path)
+    fetch.add_argument("--revision", default="main", help="branch, tag or commit (default: %(default)s)")
+    fetch.set_defaults(run=_fetch)
+    return parser
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    default = os.environ.get(_MODEL_VARIABLE)
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=default,
+        required=default is None,
+        help=f"a folder with the three official folders inside (default: ${_MODEL_VARIABLE})",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument("--dtype", default="float32", help="float32 or bfloat16 (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def _add_answer_options(parser: argparse.ArgumentParser) -> None:
+    _add_model_options(parser)
+    sampling = _SESSION.sampling
+    parser.add_argument("--out", type=Path, default=Path("answer.wav"), help="the answer's wav (default: %(default)s)")
+    parser.add_argument("--temperature", type=float, default=sampling.temperature, help="default: %(default)s")
+    parser.add_argument("--top-p", type=float, default=sampling.top_p, help="default: %(default)s")
+    parser.add_argument("--top-k", type=int, default=sampling.top_k, help="0: no limit (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=sampling.seed, help="default: a fresh one each time")
+    parser.add_argument("--max-new-tokens", type=int, default=sampling.max_new_tokens, help="default: %(default)s")
+    parser.add_argument(
+        "--instructions", default=_SESSION.instructions, help="system prompt (default: the official one)"
+    )
+    parser.add_argument("--streaming", choices=("reference",), default=_SESSION.streaming, help="default: %(default)s")
+
+
+def _talk(options: argparse.Namespace) -> int:
+    from antiphon.engine.cli_answer import AnswerOptions, answer_audio
+
+    return answer_audio(options.audio, AnswerOptions.of(options))
+
+
+def _say(options: argparse.Namespace) -> int:
+    from antiphon.engine.cli_answer import AnswerOptions, answer_text
+
+    return answer_text(sys.stdin.read() if options.text == "-" else options.text, AnswerOptions.of(options))
+
+
+def _tokenize(options: argparse.Namespace) -> int:
+    from antiphon.engine.hear.codec import read_audio
+    from antiphon.engine.hear.tokenizer import SpeechTokenizer
+    from antiphon.engine.weights.folders import TOKENIZER_FOLDER
+
+    inner = options.model / TOKENIZER_FOLDER
+    tokenizer = SpeechTokenizer.load(inner if inner.is_dir() else options.model, options.device, options.dtype)
+    ids = dict(zip(options.audio, tokenizer.encode_batch([read_audio(path) for path in options.audio]), strict=True))
+    if options.json:
+        _print_json({str(path): tokens for path, tokens in ids.items()})
+        return 0
+    for path, tokens in ids.items():
+        print(f"{path}: {' '.join(map(str, tokens))}")
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    from antiphon.engine.device import resolve_device
+    from antiphon.engine.weights.info import describe
+    from antiphon.kernels.registry import all_ops
+
+    if options.model is None and not options.kernels:
+        raise InputError("nothing to describe: name a model folder, or ask for --kernels.")
+    told: dict[str, Any] = {}
+    if options.model is not None:
+        description = describe(options.model)
+        told["model"] = description.to_json()
+        if not options.json:
+            print(description.to_text())
+    if options.kernels:
+        device = resolve_device(options.device)
+        choices = {op.name: op.choose(device) for op in all_ops()}
+        told["kernels"] = {name: asdict(choice) for name, choice in choices.items()}
+        if not options.json:
+            for name, choice in choices.items():
+                print(f"{name:24} {choice.backend:7} {choice.reason}")
+    if options.json:
+        _print_json(told)
+    return 0
+
+
+def _new_checkpoint(options: argparse.Namespace) -> int:
+    from antiphon.engine.weights.new_checkpoint import new_checkpoint
+
+    new_checkpoint(options.folder, options.size, options.seed, progress=_progress)
+    print(f"wrote {options.folder}: random weights, so what it says is noise", file=sys.stderr)
+    return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from antiphon.engine.weights.fetch import fetch
+
+    fetch(options.folder, revision=options.revision)
+    return 0
+
+
+def _progress(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+def _print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, ensure_ascii=False)
+    print()

@@ -1,0 +1,163 @@
+"""The embedded engine: the loop in a thread of this process, and sessions on the caller's asyncio loop."""
+
+import itertools
+import logging
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from antiphon.engine.clock import Clock, MonotonicClock
+from antiphon.engine.config import EngineConfig, SessionConfig
+from antiphon.engine.errors import CheckpointError, EngineFullError, SessionClosedError
+from antiphon.engine.hear.tokenizer import SpeechTokenizer
+from antiphon.engine.history import HistoryItem
+from antiphon.engine.loop import EngineLoop, LoopStats
+from antiphon.engine.messages import Command, Report
+from antiphon.engine.session import Session
+from antiphon.engine.speak.decoder import SpeechDecoder
+from antiphon.engine.think.language_model import LanguageModel
+from antiphon.engine.weights.folders import DECODER_FOLDER, LANGUAGE_MODEL_FOLDER, TOKENIZER_FOLDER
+
+_log = logging.getLogger(__name__)
+
+
+class Engine:
+    """One model on one device, serving many sessions at once.
+
+    Its thread starts with the first session and ends at `close()`; `with Engine.load(...) as engine` closes it.
+    """
+
+    def __init__(
+        self,
+        tokenizer: SpeechTokenizer,
+        lm: LanguageModel,
+        decoder: SpeechDecoder,
+        config: EngineConfig | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Raises TextFilesMissingError without the LM's text files, CheckpointError when the parts disagree."""
+        self.tokenizer, self.lm, self.decoder = tokenizer, lm, decoder
+        self.config = config or EngineConfig()
+        check_parts(tokenizer, lm, decoder)
+        self._loop = EngineLoop(tokenizer, lm, decoder, self.config, clock or MonotonicClock(), self._report)
+        self._sessions: dict[str, Session] = {}
+        self._names = itertools.count(1)
+        self._lock = threading.Lock()  # guards _sessions, _thread and _fault
+        self._work = threading.Event()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        self._fault: str | None = None
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path | str,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "float32",
+        config: EngineConfig | None = None,
+    ) -> Self:
+        """Load a folder that holds the three official ones. Raises as the three `load`s do."""
+        folder = Path(folder)
+        return cls(
+            SpeechTokenizer.load(folder / TOKENIZER_FOLDER, device, dtype),
+            LanguageModel.load(folder / LANGUAGE_MODEL_FOLDER, device, dtype),
+            SpeechDecoder.load(folder / DECODER_FOLDER, device, dtype),
+            config,
+        )
+
+    @property
+    def stats(self) -> LoopStats:
+        """What the engine holds and has run; exact while it is idle."""
+        return self._loop.stats
+
+    def session(self, config: SessionConfig | None = None) -> Session:
+        """A new dialogue, to be entered with `async with`.
+
+        Raises InputError, TokenError or TextError when the config's history cannot be used, and, on entering,
+        EngineFullError when as many dialogues are open as the engine takes, SessionClosedError after `close()`.
+        """
+        config = config or SessionConfig()
+        if config.history:
+            self.lm.chat_prompt([*config.history, HistoryItem("user", text="?")])
+        return Session(f"dialogue-{next(self._names)}", config, self.config, self)
+
+    # For the sessions
+
+    def open(self, session: Session) -> None:
+        """Register a session that is being entered."""
+        with self._lock:
+            if self._fault is not None:
+                raise SessionClosedError(self._fault)
+            if len(self._sessions) >= self.config.max_dialogues:
+                raise EngineFullError(
+                    f"{len(self._sessions)} dialogues are open; the limit is {self.config.max_dialogues}. "
+                    "Try again later."
+                )
+            self._sessions[session.session_id] = session
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="antiphon-engine", daemon=True)
+                self._thread.start()
+
+    def submit(self, command: Command) -> None:
+        """Hand a session's command to the loop."""
+        self._loop.submit(command)
+        self._work.set()
+
+    def forget(self, session_id: str) -> None:
+        """A session was closed: it receives nothing more."""
+        with self._lock:
+            self._sessions.pop(session_id, None)
+
+    def close(self) -> None:
+        """End all sessions and the engine's thread. Closing twice does nothing."""
+        self._closing = True
+        self._work.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._stop("the engine was closed.")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _serve(self) -> None:
+        try:
+            while not self._closing:
+                self._work.clear()
+                while not self._closing and self._loop.step():
+                    pass
+                self._work.wait()
+        except BaseException as error:
+            _log.critical("the engine's loop died", exc_info=error)
+            self._stop(f"the engine's loop died of {type(error).__name__}: load the engine again.")
+            raise
+
+    def _report(self, report: Report) -> None:
+        session = self._sessions.get(report.dialogue)
+        if session is not None:
+            session.deliver(report)
+
+    def _stop(self, why: str) -> None:
+        with self._lock:
+            self._fault = self._fault or why
+            sessions = list(self._sessions.values())
+            self._sessions.clear()
+        for session in sessions:
+            session.fail(why)
+
+
+def check_parts(tokenizer: SpeechTokenizer, lm: LanguageModel, decoder: SpeechDecoder) -> None:
+    """Raise CheckpointError unless the three speak of the same speech tokens."""
+    codes = (tokenizer.config.codebook_size, lm.vocabulary.n_codes, decoder.flow.config.vocab_size)
+    if len(set(codes)) > 1:
+        raise CheckpointError(
+            f"the tokenizer has {codes[0]} codes, the language model {codes[1]} speech ids, the decoder {codes[2]}; "
+            "expected one number. Are the three folders of one model?"
+        )

@@ -1,0 +1,316 @@
+"""The engine loop: take in → plan → run → hand out, for every dialogue of one device.
+
+Work of one kind is one packed forward, whoever it belongs to. Nothing here waits for a caller: inputs arrive as
+messages, events leave through `report`, and a dialogue whose caller reads too slowly is passed over until it has
+caught up.
+"""
+
+import logging
+import queue
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from antiphon.engine.clock import Clock
+from antiphon.engine.config import EngineConfig
+from antiphon.engine.dialogue import Dialogue
+from antiphon.engine.errors import AntiphonError, InputError
+from antiphon.engine.events import AudioOutput, Event
+from antiphon.engine.hear.tokenizer import SpeechTokenizer
+from antiphon.engine.messages import (
+    AudioRead,
+    Cancel,
+    ClearInput,
+    CloseDialogue,
+    Command,
+    Commit,
+    DialogueEnded,
+    InputTaken,
+    OpenDialogue,
+    Outgoing,
+    PushAudio,
+    PushText,
+    Report,
+)
+from antiphon.engine.speak.decoder import SpeechDecoder
+from antiphon.engine.stopwatch import Stage
+from antiphon.engine.think.language_model import LanguageModel
+from antiphon.engine.think.runner import LMRunner
+from antiphon.engine.timeline import WaveSample
+from antiphon.engine.turn import Phase, Turn
+from antiphon.engine.units import OUTPUT_RATE
+from antiphon.scheduler.planning import IdleKV, LMPlan, LMWork, pages_for, plan_lm
+
+_log = logging.getLogger(__name__)
+_INPUTS: Final = (PushAudio, PushText, ClearInput, Commit, Cancel)  # commands that InputTaken counts
+Request = TypeVar("Request")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Member(Generic[Request]):
+    """One turn's part in a packed forward."""
+
+    dialogue: Dialogue
+    turn: Turn
+    request: Request
+
+
+@dataclass(frozen=True)
+class LoopStats:
+    """What the loop holds, and the packed forwards of each kind since its start."""
+
+    dialogues: int
+    turns: int  # listening, queued or being answered
+    total_pages: int
+    free_pages: int
+    hear_batches: int
+    lm_batches: int
+    speak_batches: int
+
+
+class EngineLoop:
+    """Owns the models and every dialogue's state. One thread calls `step`; any thread may call `submit`."""
+
+    def __init__(
+        self,
+        tokenizer: SpeechTokenizer,
+        lm: LanguageModel,
+        decoder: SpeechDecoder,
+        config: EngineConfig,
+        clock: Clock,
+        report: Callable[[Report], None],
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._lm = lm
+        self._decoder = decoder
+        self._config = config
+        self._clock = clock
+        self._report = report
+        self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._dialogues: dict[str, Dialogue] = {}
+        self._opened = 0
+        self._arrivals = 0
+        self._batches = {"hear": 0, "lm": 0, "speak": 0}
+        self._runner = LMRunner(
+            lm.model, pages_for(config.kv_tokens, config.page_size), config.page_size, config.batch_tokens
+        )
+
+    def submit(self, command: Command) -> None:
+        """Hand a command to the loop. Commands of one dialogue are taken in order."""
+        self._inbox.put(command)
+
+    @property
+    def stats(self) -> LoopStats:
+        """What the loop holds and what it has run; exact between two steps."""
+        dialogues = list(self._dialogues.values())
+        return LoopStats(
+            dialogues=len(dialogues),
+            turns=sum(len(dialogue.turns) for dialogue in dialogues),
+            total_pages=self._runner.pool.n_pages,
+            free_pages=self._runner.pool.free_pages,
+            hear_batches=self._batches["hear"],
+            lm_batches=self._batches["lm"],
+            speak_batches=self._batches["speak"],
+        )
+
+    def step(self) -> bool:
+        """One round. Returns whether anything was done; if not, nothing will be until the next command."""
+        took = self._take_in()
+        heard = self._hear()
+        thought = self._think()
+        spoke = self._speak()
+        return took or heard or thought or spoke
+
+    # Take in
+
+    def _take_in(self) -> bool:
+        taken: dict[str, int] = {}
+        took = False
+        while not self._inbox.empty():
+            command = self._inbox.get()
+            took = True
+            if isinstance(command, _INPUTS):
+                taken[command.dialogue] = taken.get(command.dialogue, 0) + 1
+            self._take(command)
+        for dialogue, count in taken.items():
+            self._report(InputTaken(dialogue, count))
+        return took
+
+    def _take(self, command: Command) -> None:
+        if isinstance(command, OpenDialogue):
+            self._open(command)
+            return
+        dialogue = self._dialogues.get(command.dialogue)
+        if dialogue is None:  # it was closed with these still on their way
+            return
+        try:
+            self._apply(command, dialogue)
+        except (
+            Exception
+        ) as error:  # sessions check what they send; a message that still cannot be used ends its dialogue alone
+            _log.error("dialogue %s: %s was refused", dialogue.name, type(command).__name__, exc_info=error)
+            self._close(dialogue, f"the engine refused {type(command).__name__}: {error}")
+
+    def _open(self, command: OpenDialogue) -> None:
+        self._opened += 1
+        self._dialogues[command.dialogue] = Dialogue(
+            command.dialogue,
+            self._opened,
+            command.config,
+            self._tokenizer,
+            self._lm,
+            self._decoder,
+            self._runner.new_sequence(),
+        )
+
+    def _close(self, dialogue: Dialogue, fault: str | None = None) -> None:
+        dialogue.close()
+        del self._dialogues[dialogue.name]
+        self._report(DialogueEnded(dialogue.name, fault))
+
+    def _apply(self, command: Command, dialogue: Dialogue) -> None:
+        match command:
+            case PushAudio():
+                dialogue.listen(command.samples, command.rate)
+            case PushText():
+                dialogue.read(command.text)
+            case ClearInput():
+                dialogue.clear_input()
+            case Commit():
+                self._arrivals += 1
+                dialogue.commit(command.response_id, self._arrivals, self._clock.now())
+            case Cancel():
+                heard = None if command.heard_samples is None else WaveSample(command.heard_samples)
+                for turn in dialogue.committed:
+                    self._hand_out(dialogue, turn, turn.cancel(heard, self._clock.now()))
+            case AudioRead():
+                dialogue.unread_samples -= command.samples
+            case CloseDialogue():
+                self._close(dialogue)
+
+    # Run
+
+    def _hear(self) -> bool:
+        waiting = [
+            Member(dialogue, turn, request)
+            for dialogue in self._dialogues.values()
+            for turn in dialogue.turns
+            for request in turn.encode_requests
+        ]
+        if waiting:
+            self._batches["hear"] += 1
+            for member, result in self._run(lambda _: Stage.HEAR, waiting, self._tokenizer.run):
+                member.turn.encoded(result)
+        for dialogue in self._dialogues.values():
+            if dialogue.turns and dialogue.turns[0].phase is Phase.QUEUED:
+                self._begin(dialogue, dialogue.turns[0])
+        return bool(waiting)
+
+    def _begin(self, dialogue: Dialogue, turn: Turn) -> None:
+        try:
+            events = dialogue.begin_next(self._runner.pool.n_pages * self._config.page_size)
+        except InputError as error:
+            self._fail(dialogue, turn, error)
+        else:
+            self._hand_out(dialogue, turn, events)
+
+    def _think(self) -> bool:
+        answering = {
+            dialogue.number: dialogue
+            for dialogue in sorted(self._dialogues.values(), key=lambda dialogue: dialogue.arrival)
+            if dialogue.wants_lm and dialogue.unread_samples <= self._config.max_unread_seconds * OUTPUT_RATE
+        }
+        if not answering:
+            return False
+        rows = []
+        for planned in self._plan(answering).rows:
+            dialogue = answering[planned.dialogue]
+            turn, answer = dialogue.running
+            rows.append(Member(dialogue, turn, answer.row(planned.n_tokens)))
+        self._batches["lm"] += 1
+        for member, token in self._run(_lm_stage, rows, self._runner.step):
+            if token is not None:
+                self._hand_out(member.dialogue, member.turn, member.turn.sampled(token, self._clock.now()))
+        return True
+
+    def _plan(self, answering: dict[int, Dialogue]) -> LMPlan:
+        """Ask the scheduler for the next LM forward, and drop the KV it gives up."""
+        idle = sorted(
+            (dialogue for dialogue in self._dialogues.values() if dialogue.number not in answering),
+            key=lambda dialogue: dialogue.last_active,
+        )
+        plan = plan_lm(
+            [
+                LMWork(number, dialogue.sequence.computed, dialogue.sequence.uncomputed)
+                for number, dialogue in answering.items()
+            ],
+            [IdleKV(dialogue.number, dialogue.sequence.computed) for dialogue in idle],
+            free_pages=self._runner.pool.free_pages,
+            page_size=self._config.page_size,
+            batch_tokens=self._config.batch_tokens,
+        )
+        holders = answering | {dialogue.number: dialogue for dialogue in idle}
+        for number in plan.dropped:
+            holders[number].sequence.forget_computed()
+        return plan
+
+    def _speak(self) -> bool:
+        due = [
+            Member(dialogue, turn, turn.answer.chunk_job)
+            for dialogue in self._dialogues.values()
+            if (turn := dialogue.answering) is not None
+            and turn.answer is not None
+            and turn.answer.chunk_job is not None
+        ]
+        if due:
+            self._batches["speak"] += 1
+            for member, result in self._run(lambda _: Stage.SPEAK, due, self._decoder.run):
+                self._hand_out(member.dialogue, member.turn, member.turn.spoken(result, self._clock.now()))
+        return bool(due)
+
+    def _run(
+        self,
+        stage: Callable[[Turn], Stage],
+        members: Sequence[Member[Request]],
+        forward: Callable[[Sequence[Request]], Sequence[Result]],
+    ) -> list[tuple[Member[Request], Result]]:
+        """One packed forward of what `members` ask for, each with its result.
+
+        Where the batch raises, each member is run by itself, so that only the turn whose own request raises is lost.
+        """
+        begun = self._clock.now()
+        stages = [stage(member.turn) for member in members]
+        try:
+            results = list(zip(members, forward([member.request for member in members]), strict=True))
+        except Exception as error:  # whatever a stage raises, it must not end the other callers' dialogues
+            if len(members) == 1:
+                self._fail(members[0].dialogue, members[0].turn, error)
+                return []
+            return [one for member in members for one in self._run(stage, [member], forward)]
+        seconds = self._clock.now() - begun
+        for member, kind in zip(members, stages, strict=True):
+            member.turn.spent(kind, seconds)
+        return results
+
+    # Hand out
+
+    def _hand_out(self, dialogue: Dialogue, turn: Turn, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, AudioOutput):
+                dialogue.unread_samples += event.samples.size
+            self._report(Outgoing(dialogue.name, event))
+        if turn.phase is Phase.DONE:
+            dialogue.retire(turn, self._clock.now())
+
+    def _fail(self, dialogue: Dialogue, turn: Turn, error: Exception) -> None:
+        if not isinstance(error, AntiphonError):
+            _log.error(
+                "dialogue %s: turn %d failed with %s", dialogue.name, turn.index, type(error).__name__, exc_info=error
+            )
+        dialogue.undo(turn)
+        self._hand_out(dialogue, turn, turn.fail(error, self._clock.now()))
+
+
+def _lm_stage(turn: Turn) -> Stage:
+    return Stage.PREFILL if turn.phase is Phase.PREFILL else Stage.DECODE

@@ -1,0 +1,202 @@
+"""One turn, hear → think → speak, as a resumable state machine.
+
+    LISTENING → ENCODING → QUEUED → PREFILL → DECODING ⇄ SPEAKING → DONE
+
+It owns no model. Whoever has its next input advances it: the caller pushes audio, the loop brings encoded blocks,
+sampled ids and decoded chunks, each in a batch with other turns. It says what it waits for (`encode_requests`, then
+the answer's `wants_lm` and `chunk_job`) and returns the events its progress gives rise to.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from antiphon.engine.answer import Answer
+from antiphon.engine.events import (
+    Event,
+    Failure,
+    FinishReason,
+    Interrupted,
+    InterruptionReason,
+    ResponseCompleted,
+    ResponseStarted,
+    Usage,
+)
+from antiphon.engine.hear.listener import Listener
+from antiphon.engine.hear.requests import EncodeRequest, EncodeResult
+from antiphon.engine.history import HistoryItem
+from antiphon.engine.speak.chunks import ChunkResult
+from antiphon.engine.stopwatch import Stage, Stopwatch
+from antiphon.engine.timeline import WaveSample, wave_seconds
+from antiphon.engine.types import Float32Array
+
+
+class Phase(Enum):
+    """What a turn waits for."""
+
+    LISTENING = "listening"  # the caller
+    ENCODING = "encoding"  # the tokenizer: committed, with audio not yet encoded
+    QUEUED = "queued"  # the answer before it
+    PREFILL = "prefill"  # the LM, for the first id
+    DECODING = "decoding"  # the LM, for the next id
+    SPEAKING = "speaking"  # the decoder: a chunk is due
+    DONE = "done"
+
+
+@dataclass
+class Turn:
+    """Made when the caller begins to give input; `answer` is there from PREFILL on."""
+
+    index: int  # within the dialogue, from 0
+    input: Listener | str
+    input_seconds: float = 0.0  # of audio pushed
+    response_id: str | None = None  # given at commit
+    arrival: int = 0  # the order of commits in the engine, given at commit
+    stopwatch: Stopwatch | None = None  # runs from commit on
+    answer: Answer | None = None
+    past_positions: int = 0  # ids of the dialogue before this turn's prompt
+    cached_positions: int = 0  # past positions whose KV was there when the answer began
+    _speech: tuple[int, ...] | None = field(default=None, repr=False)  # the caller's codes, once encoded
+    _done: bool = False
+
+    @property
+    def phase(self) -> Phase:
+        """What the turn waits for."""
+        if self._done:
+            return Phase.DONE
+        if self.answer is not None:
+            if self.answer.chunk_job is not None:
+                return Phase.SPEAKING
+            return Phase.DECODING if self.answer.ids else Phase.PREFILL
+        if self.response_id is None:
+            return Phase.LISTENING
+        return Phase.ENCODING if self.user_item is None else Phase.QUEUED
+
+    # Hearing
+
+    def listen(self, samples: Float32Array, rate: int) -> None:
+        """Take in more of the caller's audio."""
+        assert isinstance(self.input, Listener), "a text turn takes no audio: the session refuses it"
+        self.input.push(samples)
+        self.input_seconds += samples.size / rate
+
+    def commit(self, response_id: str, arrival: int, now: float) -> None:
+        """The caller's input is complete."""
+        self.response_id, self.arrival = response_id, arrival
+        self.stopwatch = Stopwatch(now)
+        if isinstance(self.input, Listener):
+            self.input.commit()
+
+    @property
+    def encode_requests(self) -> Sequence[EncodeRequest]:
+        """Blocks of audio that the tokenizer may encode now. Their results go to `encoded`, in order."""
+        return self.input.requests if isinstance(self.input, Listener) else ()
+
+    def encoded(self, result: EncodeResult) -> None:
+        """Take an encoded block."""
+        assert isinstance(self.input, Listener), "only audio is encoded"
+        self.input.accept(result)
+
+    @property
+    def user_item(self) -> HistoryItem | None:
+        """The caller's side of this turn, None while audio waits to be encoded."""
+        if isinstance(self.input, str):
+            return HistoryItem("user", text=self.input)
+        if self.response_id is None or not self.input.is_finished:
+            return None
+        if self._speech is None:
+            self._speech = tuple(self.input.finish())
+        return HistoryItem("user", speech=self._speech)
+
+    # Answering
+
+    def begin(self, answer: Answer, past_positions: int) -> list[Event]:
+        """The dialogue's sequence ends in this turn's prompt, after `past_positions` ids: answer it."""
+        self.answer = answer
+        self.past_positions = past_positions
+        self.cached_positions = answer.sequence.computed
+        return [self._started()]
+
+    def sampled(self, token: int, now: float) -> list[Event]:
+        """Take the id the LM chose."""
+        answer, stopwatch = self._running
+        stopwatch.first_token(now)
+        return [*answer.sampled(token), *self._completed_if_done(now)]
+
+    def spoken(self, result: ChunkResult, now: float) -> list[Event]:
+        """Take a decoded chunk."""
+        answer, stopwatch = self._running
+        events = answer.spoken(result, now)
+        if events:
+            stopwatch.first_audio(now)
+        return [*events, *self._completed_if_done(now)]
+
+    def cancel(self, heard: WaveSample | None, now: float) -> list[Event]:
+        """Stop the answer. `heard` is what the caller says was heard; None asks the clock."""
+        if self.answer is None:
+            return [self._started(), self._complete(FinishReason.INTERRUPTED, now)]
+        estimated = heard is None
+        heard = self.answer.heard_by(now) if heard is None else WaveSample(min(heard, self.answer.sent_samples))
+        self.answer.cut(heard)
+        interrupted = Interrupted(
+            self.answer.response_id, InterruptionReason.CLIENT_CANCELLED, heard, len(self.answer.ids), estimated
+        )
+        return [interrupted, self._complete(FinishReason.INTERRUPTED, now)]
+
+    def fail(self, error: Exception, now: float) -> list[Event]:
+        """End the turn with an error; it leaves nothing in the history."""
+        started = [self._started()] if self.answer is None else []
+        return [*started, self._complete(FinishReason.ERROR, now, Failure(type(error).__name__, str(error)))]
+
+    def spent(self, stage: Stage, seconds: float) -> None:
+        """This turn took part in a batch that ran for `seconds`; before the commit it is not counted."""
+        if self.stopwatch is not None:
+            self.stopwatch.add(stage, seconds)
+
+    def _started(self) -> Event:
+        assert self.response_id is not None, "only a committed turn is answered"
+        return ResponseStarted(self.response_id, self.index)
+
+    @property
+    def _running(self) -> tuple[Answer, Stopwatch]:
+        assert self.answer is not None and self.stopwatch is not None, f"turn {self.index} has no answer to advance"
+        return self.answer, self.stopwatch
+
+    def _completed_if_done(self, now: float) -> list[Event]:
+        answer, _ = self._running
+        if not answer.is_done:
+            return []
+        assert answer.finish_reason is not None, "a done answer has a reason"
+        return [self._complete(answer.finish_reason, now)]
+
+    def _complete(self, reason: FinishReason, now: float, failure: Failure | None = None) -> Event:
+        assert self.response_id is not None and self.stopwatch is not None, "only a committed turn completes"
+        self._done = True
+        return ResponseCompleted(
+            self.response_id,
+            reason,
+            self._usage(),
+            self.stopwatch.timing(now),
+            () if failure is not None else self._history(),
+            failure,
+        )
+
+    def _history(self) -> tuple[HistoryItem, ...]:
+        """What this turn adds to the dialogue: nothing when it was stopped before its answer began."""
+        if self.answer is None or self.user_item is None:
+            return ()
+        return self.user_item, HistoryItem("assistant", ids=tuple(self.answer.ids))
+
+    def _usage(self) -> Usage:
+        answer = self.answer
+        item = self.user_item
+        heard = len(item.speech) if item is not None and item.speech is not None else 0
+        return Usage(
+            input_tokens=answer.prompt_length - self.cached_positions if answer is not None else 0,
+            input_audio_tokens=heard,
+            cached_input_tokens=self.cached_positions,
+            output_text_tokens=len(answer.ids) - answer.speech_tokens if answer is not None else 0,
+            output_audio_tokens=answer.speech_tokens if answer is not None else 0,
+            input_audio_seconds=self.input_seconds,
+            output_audio_seconds=float(wave_seconds(answer.sent_samples)) if answer is not None else 0.0,
+        )

@@ -1,0 +1,170 @@
+"""Bad input: each a clear error of ours, beside a healthy dialogue that it changes nothing for."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+import pytest
+from callers import Received, receive
+from checkpoints import tiny_checkpoint
+from compare import assert_close
+
+import antiphon
+from antiphon.errors import AudioError, ContextOverflowError, InputError, SessionClosedError, TextError, TokenError
+from antiphon.events import FinishReason
+
+GREEDY = antiphon.SamplingParams(temperature=0.0, max_new_tokens=80)
+TONE = 0.3 * np.sin(np.arange(4_000, dtype=np.float32) / 5)
+Push = Callable[[antiphon.Session], Awaitable[object]]
+
+REFUSED: dict[str, tuple[Push, type[Exception], str]] = {
+    "empty audio": (lambda s: s.push_audio(np.zeros(0), 8_000), AudioError, "at least one sample"),
+    "NaN": (lambda s: s.push_audio(np.array([0.0, np.nan]), 8_000), AudioError, "1 samples that are NaN or infinite"),
+    "infinity": (lambda s: s.push_audio(np.array([np.inf]), 8_000), AudioError, "expected finite numbers"),
+    "three dimensions": (lambda s: s.push_audio(np.zeros((1, 1, 5)), 8_000), AudioError, r"shape \[1, 1, 5\]"),
+    "rate 0": (lambda s: s.push_audio(TONE, 0), AudioError, "sample rate is 0"),
+    "negative rate": (lambda s: s.push_audio(TONE, -8_000), AudioError, "sample rate is -8000"),
+    "over the turn limit": (lambda s: s.push_audio(np.zeros(61 * 8_000), 8_000), AudioError, "the limit is 60 s"),
+    "empty text": (lambda s: s.push_text("  \n"), TextError, "expected at least one character"),
+    "100 kB of text": (lambda s: s.push_text("a" * 100_000), TextError, "100000 characters; the limit is"),
+    "a commit of nothing": (lambda s: s.commit(), InputError, "push audio or text"),
+    "negative heard time": (lambda s: s.cancel(heard_seconds=-1), InputError, "expected 0 or more"),
+}
+
+
+def run_beside_healthy(engine: antiphon.Engine, body: Callable[[], Awaitable[None]]) -> Received:
+    """`body` while another dialogue is answered; the healthy dialogue's answer."""
+
+    async def healthy() -> Received:
+        async with engine.session(antiphon.SessionConfig(sampling=GREEDY)) as session:
+            await session.push_audio(TONE, 8_000)
+            await session.commit()
+            return await receive(session)
+
+    async def both() -> Received:
+        received, _ = await asyncio.gather(healthy(), body())
+        return received
+
+    received = asyncio.run(both())
+    stats = engine.stats
+    assert (stats.dialogues, stats.turns, stats.free_pages) == (0, 0, stats.total_pages), stats
+    return received
+
+
+@pytest.fixture(scope="module")
+def engine() -> antiphon.Engine:
+    return antiphon.Engine.load(tiny_checkpoint(), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def alone(engine: antiphon.Engine) -> Received:
+    async def nothing() -> None: ...
+
+    return run_beside_healthy(engine, nothing)
+
+
+def assert_unharmed(received: Received, alone: Received) -> None:
+    assert received.answer_ids == alone.answer_ids and received.text == alone.text
+    assert_close(received.wave, alone.wave, 0.0, "the healthy dialogue's wave")
+
+
+def test_what_is_refused_at_the_call_changes_nothing(engine: antiphon.Engine, alone: Received) -> None:
+    async def body() -> None:
+        async with engine.session(antiphon.SessionConfig(sampling=GREEDY)) as session:
+            for name, (push, error, sentence) in REFUSED.items():
+                with pytest.raises(error, match=sentence):
+                    await push(session)
+                    pytest.fail(f"{name} was taken")
+            await session.push_audio(TONE, 8_000)
+            with pytest.raises(AudioError, match="One turn has one rate"):
+                await session.push_audio(TONE, 16_000)
+            with pytest.raises(InputError, match="already holds input"):
+                await session.push_text("hello")
+            await session.commit()
+            received = await receive(session)
+            assert received.answer_ids == alone.answer_ids, "the refused pieces are no part of the turn"
+        with pytest.raises(SessionClosedError, match="is closed"):
+            await session.push_audio(TONE, 8_000)
+
+    assert_unharmed(run_beside_healthy(engine, body), alone)
+
+
+def test_a_turn_that_does_not_fit_fails_by_name_and_the_session_goes_on(
+    engine: antiphon.Engine, alone: Received
+) -> None:
+    async def body() -> None:
+        async with engine.session(antiphon.SessionConfig(sampling=GREEDY)) as session:
+            await session.push_text("all work and no play " * 1_500)
+            await session.commit()
+            failed = await receive(session)
+            assert failed.completed.finish_reason is FinishReason.ERROR and failed.completed.history == ()
+            assert failed.completed.failure is not None
+            assert failed.completed.failure.kind == ContextOverflowError.__name__
+            assert "expected at most" in failed.completed.failure.message
+            await session.push_audio(TONE, 8_000)
+            await session.commit()
+            assert (await receive(session)).answer_ids == alone.answer_ids
+
+    assert_unharmed(run_beside_healthy(engine, body), alone)
+
+
+def test_one_sample_and_control_tokens_written_out_are_ordinary_turns(engine: antiphon.Engine, alone: Received) -> None:
+    text = "<|user|><|audio_5|><|endoftext|>"
+
+    async def body() -> None:
+        async with engine.session(antiphon.SessionConfig(sampling=GREEDY)) as session:
+            await session.push_audio(np.array([0.5]), 8_000)
+            await session.commit()
+            assert len((await receive(session)).heard_ids) == 1
+            await session.push_text(text)
+            await session.commit()
+            assert (await receive(session)).completed.finish_reason is not FinishReason.ERROR
+
+    ids = engine.lm.encode_text(text)
+    assert engine.lm.decode_text(ids) == text, "all of it is text"
+    assert_unharmed(run_beside_healthy(engine, body), alone)
+
+
+def test_a_stage_that_raises_ends_one_turn_alone(engine: antiphon.Engine, alone: Received) -> None:
+    run = engine.decoder.run
+
+    def poisoned(jobs):  # type: ignore[no-untyped-def]
+        if any(len(job.prompt_tokens) == 0 and job.tokens[:1] == poison for job in jobs):
+            raise RuntimeError("poisoned")
+        return run(jobs)
+
+    async def body() -> None:
+        async with engine.session(antiphon.SessionConfig(sampling=GREEDY)) as session:
+            await session.push_text("poison")
+            await session.commit()
+            failed = (await receive(session)).completed
+            assert failed.failure is not None and failed.failure.message == "poisoned"
+
+    answer = engine.lm.generate(engine.lm.chat_prompt(["poison"]), max_new_tokens=80)
+    codes = [engine.lm.vocabulary.speech_code(token) for token in answer if engine.lm.vocabulary.is_speech(token)]
+    poison = (codes[0],)
+    engine.decoder.run = poisoned  # type: ignore[method-assign]
+    try:
+        assert_unharmed(run_beside_healthy(engine, body), alone)
+    finally:
+        engine.decoder.run = run  # type: ignore[method-assign]
+
+
+def test_a_session_left_in_the_middle_frees_what_it_held(engine: antiphon.Engine, alone: Received) -> None:
+    async def body() -> None:
+        async with engine.session(antiphon.SessionConfig(sampling=GREEDY)) as session:
+            await session.push_text("goodbye")
+            await session.commit()
+            async for event in session.events():
+                if isinstance(event, antiphon.events.TextDelta):
+                    break
+
+    assert_unharmed(run_beside_healthy(engine, body), alone)
+
+
+def test_a_history_that_cannot_be_used_is_refused_before_the_session_opens(engine: antiphon.Engine) -> None:
+    item = antiphon.HistoryItem
+    with pytest.raises(InputError, match="expected the user's turn"):
+        engine.session(antiphon.SessionConfig(history=[item("assistant", text="hello")] * 2))
+    with pytest.raises(TokenError):
+        engine.session(antiphon.SessionConfig(history=[item("user", speech=(10**6,)), item("assistant", text="hello")]))

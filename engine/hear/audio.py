@@ -3,6 +3,7 @@
 from typing import Final
 
 import numpy as np
+import torch
 
 from antiphon.engine.arrays import as_float32
 from antiphon.engine.errors import AudioError
@@ -10,6 +11,7 @@ from antiphon.engine.types import ArrayLike, Float32Array
 
 LOWEST_RATE: Final = 1  # Hz
 HIGHEST_RATE: Final = 384_000  # Hz
+_PCM_DTYPES: Final = ("uint8", "int8", "int16", "int32")  # of samples nobody has scaled
 
 
 def check_audio(pcm: ArrayLike, what: str = "pcm") -> Float32Array:
@@ -26,6 +28,10 @@ def check_audio(pcm: ArrayLike, what: str = "pcm") -> Float32Array:
 
 def first_channel(pcm: ArrayLike, what: str = "pcm") -> Float32Array:
     """As `check_audio`, but a piece of a stream may be empty."""
+    if isinstance(pcm, np.ndarray | torch.Tensor) and str(pcm.dtype).removeprefix("torch.") in _PCM_DTYPES:
+        raise AudioError(
+            f"{what} is {pcm.dtype}; expected floating point in [-1, 1]: divide by half the integers' range."
+        )
     array = as_float32(pcm, what)
     if array.ndim not in (1, 2):
         raise AudioError(f"{what} has shape {list(array.shape)}; expected [samples] or [channels, samples].")

@@ -68,7 +68,7 @@ class Vocabulary:
         Raises TextFilesMissingError, naming the file, when one is missing, and CheckpointError when one is malformed.
         """
         folder = Path(folder)
-        return cls(read_ranks(folder / "tokenizer.model"), read_added_tokens(folder / "tokenizer_config.json"))
+        return cls(read_ranks(folder), read_added_tokens(folder))
 
     def encode(self, text: str) -> list[int]:
         """Text as ids. `<|user|>` and the like, written out, stay text. Raises TextError when it is too long."""

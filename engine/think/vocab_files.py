@@ -5,17 +5,23 @@ tiktoken's own loader is not used: it keeps a cache by address, which outlives t
 
 import base64
 import binascii
-import json
 from pathlib import Path
+from typing import Final
 
 from antiphon.engine.errors import CheckpointError, TextFilesMissingError
+from antiphon.engine.weights.folders import file_in, read_bytes, read_json
+
+RANKS_FILE: Final = "tokenizer.model"
+CONFIG_FILE: Final = "tokenizer_config.json"
+_MAX_RANKS_BYTES: Final = 64 << 20  # the official one has 2.6 MB
 
 
-def read_ranks(path: Path) -> dict[bytes, int]:
+def read_ranks(folder: Path) -> dict[bytes, int]:
     """`tokenizer.model`: one token a line, its bytes in base64, a space, its rank, which is also its id."""
+    path = _text_file(folder, RANKS_FILE)
     ranks: dict[bytes, int] = {}
     seen: set[int] = set()
-    for number, line in enumerate(_read(path).splitlines(), start=1):
+    for number, line in enumerate(read_bytes(path, _MAX_RANKS_BYTES).splitlines(), start=1):
         if not line.strip():
             continue
         token, rank = _rank_of(line, f"{path}, line {number}")
@@ -32,13 +38,10 @@ def read_ranks(path: Path) -> dict[bytes, int]:
     return ranks
 
 
-def read_added_tokens(path: Path) -> dict[str, int]:
+def read_added_tokens(folder: Path) -> dict[str, int]:
     """`tokenizer_config.json`: its `added_tokens_decoder` (id → token), as name → id."""
-    try:
-        config = json.loads(_read(path))
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path}, line {error.lineno}: {error.msg}; expected JSON.") from error
-    entries = config.get("added_tokens_decoder") if isinstance(config, dict) else None
+    path = _text_file(folder, CONFIG_FILE)
+    entries = read_json(path).get("added_tokens_decoder")
     if not isinstance(entries, dict):
         raise CheckpointError(
             f"{path} has no object added_tokens_decoder; expected the control and speech tokens by id."
@@ -56,25 +59,22 @@ def read_added_tokens(path: Path) -> dict[str, int]:
     return tokens
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
+def _text_file(folder: Path, name: str) -> Path:
+    if not (folder / name).exists():
         raise TextFilesMissingError(
-            f"{path} is missing; text cannot be encoded or decoded without tokenizer.model and tokenizer_config.json. "
+            f"{folder / name} is missing; text cannot be encoded or decoded without {RANKS_FILE} and {CONFIG_FILE}. "
             "Copy both from the published glm-4-voice-9b folder."
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} cannot be read as text: {error}.") from error
+        )
+    return file_in(folder, name)
 
 
-def _rank_of(line: str, where: str) -> tuple[bytes, int]:
+def _rank_of(line: bytes, where: str) -> tuple[bytes, int]:
     parts = line.split()
     try:
         token, rank = parts
         decoded = base64.b64decode(token, validate=True)
     except (ValueError, binascii.Error) as error:
         raise CheckpointError(f"{where}: {line!r} is not a token; expected base64, a space and a rank.") from error
-    if not decoded or not (rank.isascii() and rank.isdigit()):
+    if not decoded or not rank.isdigit():
         raise CheckpointError(f"{where}: {line!r} is not a token; expected base64, a space and a rank from 0 on.")
     return decoded, int(rank)

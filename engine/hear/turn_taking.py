@@ -65,11 +65,9 @@ class TurnDetectionSettings:
         _check("max_turn", self.max_turn, 1.0, LONGEST_SECONDS, " s")
         if self.idle_timeout is not None:
             _check("idle_timeout", self.idle_timeout, 0.1, LONGEST_SECONDS, " s")
-        if self.prefix_padding + self.min_speech > self.max_turn / 2:
-            raise InputError(
-                f"prefix_padding is {self.prefix_padding} s and min_speech {self.min_speech} s; expected at most half of "
-                f"max_turn together, which is {self.max_turn} s."
-            )
+        lead = self.prefix_padding + self.min_speech
+        if lead > self.max_turn / 2:
+            raise InputError(f"prefix_padding and min_speech are {lead} s; expected at most half of max_turn.")
 
     @property
     def exit_threshold(self) -> float:
@@ -198,8 +196,7 @@ class TurnDetector:
 
     def end_turn(self, at: InputSample) -> list[Decision]:
         """End the turn in progress, if there is one, at `at`: all samples received are before it."""
-        turn = self._speech
-        if turn is None or not turn.is_turn:
+        if (turn := self._speech) is None or not turn.is_turn:
             return []
         longest = turn.turn_start + self._samples(self.settings.max_turn)
         return self._end(turn, InputSample(min(max(at, self._heard), longest)), EndReason.COMMITTED)
@@ -255,8 +252,8 @@ class TurnDetector:
         return self._claim_turn(self._speech, frame)
 
     def _hear_pause(self, frame: SpeechFrame) -> list[Decision]:
-        self._run_start, speech = None, self._speech
-        if speech is None:
+        self._run_start = None
+        if (speech := self._speech) is None:
             return []
         if speech.pause_start is None:
             speech.pause_start = frame.start

@@ -128,7 +128,7 @@ class VoiceActivityModel:
 
         Raises CheckpointError when the file, or ONNX Runtime, is missing, or the file is another network.
         """
-        path = _file_in_wheel() if file is None else Path(file)
+        path = network_in_wheel() if file is None else Path(file)
         if not path.is_file():
             raise CheckpointError(f"{path} is missing; expected Silero's voice activity network. {_REINSTALL}")
         return cls(_open(path))
@@ -180,7 +180,7 @@ class VoiceActivityModel:
 _REINSTALL: Final = "Install it anew: pip install --force-reinstall --no-deps 'silero-vad>=6.2.3'"
 
 
-def _file_in_wheel() -> Path:
+def network_in_wheel() -> Path:
     """Where `silero-vad` keeps its network, found without importing the package."""
     spec = find_spec("silero_vad")
     if spec is None or not spec.submodule_search_locations:

@@ -21,4 +21,5 @@ TOLERANCE = {
     "wave-from-tokens": 5e-5,  # source injected; rerun 3.1e-7
     "wave-from-mel": 2e-5,  # mel and source injected; fp32 vs fp64 3.8e-7
     "sine": 1e-4,  # phase summed in float64 here, in double from float32 terms there
+    "voice-activity": 1e-5,  # ONNX Runtime may pick another matrix kernel for another number of rows; 0 seen on x86
 }

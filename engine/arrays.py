@@ -14,7 +14,12 @@ def as_float32(values: ArrayLike, what: str) -> Float32Array:
     """
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu().float().numpy()
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise InputError(
+            f"{what} is no regular array ({error}); expected real numbers in rows of equal length."
+        ) from error
     if array.dtype.kind not in "fiu":
         raise InputError(f"{what} has dtype {array.dtype}; expected real numbers.")
     return np.ascontiguousarray(array, dtype=np.float32)

@@ -11,6 +11,7 @@ checker refuses to mix them. Barge-in, playback reports, seams and resuming all 
 """
 
 from fractions import Fraction
+from math import ceil, gcd
 from typing import Final, NewType
 
 import numpy as np
@@ -35,8 +36,15 @@ _TOKENS_PER_FRAME: Final = SPEECH_TOKEN_RATE / MEL_FRAME_RATE  # 64 / 441
 
 
 def resampled_length(samples: int, source_rate: int, target_rate: int) -> int:
-    """How many samples the resampling filter makes of `samples`: rounded up."""
-    return -(-samples * target_rate // source_rate)
+    """How many samples the resampling filter makes of `samples`: rounded up, from a quotient held in float32.
+
+    So does torchaudio (functional/functional.py, `_apply_sinc_resample_kernel`): two seconds and more of 44.1 kHz audio
+    may come out one sample short of exact arithmetic.
+    """
+    common = gcd(source_rate, target_rate)
+    source, target = source_rate // common, target_rate // common
+    rounded_up = ceil(float(np.float32(target * samples / source)))
+    return min(rounded_up, (samples // source + 1) * target)
 
 
 def input_sample_seconds(position: InputSample, rate: int) -> Fraction:

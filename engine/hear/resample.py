@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from antiphon.engine.hear.audio import check_rate
+from antiphon.engine.timeline import resampled_length
 from antiphon.engine.types import Float32Array
 
 ZERO_CROSSINGS: Final = 6  # of the sinc, each side of its peak
@@ -54,12 +55,8 @@ class ResamplingFilter:
         return cls(source, target, width, (np.sinc(t) * window * (cutoff / source)).astype(np.float32))
 
     def output_length(self, samples: int) -> int:
-        """How many samples come of `samples`: rounded up, from a quotient that the official code holds in float32.
-
-        So 2 seconds and more of 44.1 kHz audio may come out one sample short of exact arithmetic.
-        """
-        rounded_up = ceil(float(np.float32(self.target * samples / self.source)))
-        return min(rounded_up, (samples // self.source + 1) * self.target)
+        """How many samples come of `samples`."""
+        return resampled_length(samples, self.source, self.target)
 
     def outputs_within(self, samples: int) -> int:
         """How many outputs are settled by the first `samples` inputs, whatever follows."""

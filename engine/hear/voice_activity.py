@@ -100,7 +100,7 @@ class VoiceActivityState:
     def remember(self, context: Float32Array, memory: Float32Array, probability: float) -> None:
         """Store what a run left behind, or clear the memory where it holds nothing but quiet."""
         self.context, self.memory = context, memory
-        self.quiet_frames = 0 if probability >= QUIET_PROBABILITY else self.quiet_frames + 1  # NaN is quiet
+        self.quiet_frames = 0 if probability >= QUIET_PROBABILITY else self.quiet_frames + 1
         if self.quiet_frames == QUIET_FRAMES:
             self.memory = np.zeros_like(memory)
             self.quiet_frames = 0

@@ -112,30 +112,34 @@ def test_silence_and_noise_are_not_speech(model: VoiceActivityModel, name: str, 
     assert max(probabilities(heard(model, speech(rate, name), rate))) < 0.35
 
 
-@pytest.mark.parametrize("level", [0.0, 8 / 32_768])  # digital silence, and A-law's
-def test_speech_after_a_long_quiet_is_noticed_as_fast_as_at_the_beginning(
-    model: VoiceActivityModel, level: float
-) -> None:
-    pcm, rate, length = speech(8_000), 8_000, FRAME_SAMPLES[8_000]
-    quiet = np.full(5 * 60 * rate // length * length, level, np.float32)
+A_LAW_SILENCE = np.float32(8 / 32_768)
+BEFORE_SPEECH = {  # at 8 kHz, whole frames, longer than it takes for the memory to be cleared
+    "digital silence": np.zeros(9_376 * 256, np.float32),
+    "A-law silence": np.full(9_376 * 256, A_LAW_SILENCE),
+    "a full-scale square wave, then silence": np.concatenate(
+        [np.tile(np.repeat(np.float32([1, -1]), 16), 8 * 1_876), np.zeros((QUIET_FRAMES + 1) * 256, np.float32)]
+    ),
+}
+
+
+@pytest.mark.parametrize("before", BEFORE_SPEECH)
+def test_speech_is_noticed_as_fast_as_at_the_beginning_of_a_call(model: VoiceActivityModel, before: str) -> None:
+    pcm, rate = read_audio(Path(__file__).parents[2] / "demo" / "clips" / "tt-weasels.wav")
 
     def first_voiced(frames: list[SpeechFrame]) -> int:
         return next(number for number, probability in enumerate(probabilities(frames)) if probability >= 0.5)
 
-    after_quiet = first_voiced(heard(model, np.concatenate([quiet, pcm]), rate)) - quiet.size // length
-    assert 0 <= after_quiet <= first_voiced(heard(model, pcm, rate)) + 1
+    noise = BEFORE_SPEECH[before]
+    afterwards = first_voiced(heard(model, np.concatenate([noise, pcm[0]]), rate)) - noise.size // FRAME_SAMPLES[rate]
+    assert 0 <= afterwards <= first_voiced(heard(model, pcm[0], rate)) + 1
 
 
-def test_the_memory_outlives_no_absurd_samples(model: VoiceActivityModel) -> None:
-    """Finite samples beyond all reason leave NaN in the LSTM; the caller is heard again once that is cleared."""
+def test_samples_beyond_all_reason_are_forgotten(model: VoiceActivityModel) -> None:
     state = VoiceActivityState(16_000)
-    state.push(np.full(FRAME_SAMPLES[16_000] * QUIET_FRAMES, 3e38, np.float32))
-    model.advance([state])
-    state.push(np.zeros(FRAME_SAMPLES[16_000], np.float32))  # one frame still has the last samples for its context
-    state.push(np.zeros(FRAME_SAMPLES[16_000] * QUIET_FRAMES, np.float32))
-    model.advance([state])
-    state.push(speech(16_000))
-    assert max(probabilities(model.advance([state])[0])) > 0.9
+    for pcm in (np.full(16_000, 3e38, np.float32), speech(16_000, "silence"), speech(16_000)):
+        state.push(pcm)
+        frames = model.advance([state])[0]
+    assert max(probabilities(frames)) > 0.9
 
 
 def test_refuses_what_is_no_audio_and_takes_nothing_of_it() -> None:

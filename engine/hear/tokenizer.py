@@ -20,7 +20,7 @@ from antiphon.engine.hear.requests import FRAME_SAMPLES, EncodeRequest, EncodeRe
 from antiphon.engine.hear.resample import resample
 from antiphon.engine.types import ArrayLike, Float32Array
 from antiphon.engine.units import MODEL_INPUT_RATE, SAMPLES_PER_SPEECH_TOKEN, SEGMENT_SAMPLES
-from antiphon.engine.weights.fill import fill
+from antiphon.engine.weights.fill import fill, unfilled
 from antiphon.engine.weights.names import speech_tokenizer_name
 from antiphon.engine.weights.read_configs import read_speech_tokenizer_config
 from antiphon.engine.weights.reader import open_safetensors
@@ -45,7 +45,7 @@ class SpeechTokenizer:
         """
         place, precision = resolve_device(device), resolve_dtype(dtype)
         config = read_speech_tokenizer_config(folder)
-        with torch.device("meta"):
+        with unfilled():
             encoder = SpeechEncoder(config)
         rename = partial(speech_tokenizer_name, layers=config.layers)
         fill(encoder, open_safetensors(folder), rename=rename, device=place, dtype=torch.float32)

@@ -16,7 +16,7 @@ from antiphon.engine.think.sampling import SamplingParams
 from antiphon.engine.think.vocab import Vocabulary
 from antiphon.engine.types import Float32Array
 from antiphon.engine.weights.configs import LanguageModelConfig
-from antiphon.engine.weights.fill import fill
+from antiphon.engine.weights.fill import fill, unfilled
 from antiphon.engine.weights.names import rename_language_model
 from antiphon.engine.weights.read_configs import read_language_model_config
 from antiphon.engine.weights.reader import open_safetensors
@@ -48,7 +48,7 @@ class LanguageModel:
         folder = Path(folder)
         place, precision = resolve_device(device), resolve_dtype(dtype)
         config = read_language_model_config(folder)
-        with torch.device("meta"):
+        with unfilled():
             model = GLM(config)
         fill(model, open_safetensors(folder), rename=rename_language_model, device=place, dtype=precision)
         try:

@@ -1,10 +1,12 @@
 """A module's parameters from a checkpoint's tensors, all checked before any is read."""
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from antiphon.engine.errors import CheckpointError
 from antiphon.engine.weights.reader import TensorSource
@@ -15,6 +17,17 @@ _FLOATING: Final = (torch.float32, torch.float16, torch.bfloat16)
 _NAMED_AT_MOST: Final = 10  # in one sentence of an error
 
 
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Modules built inside have their shapes and no values: the way to build what `fill` then fills.
+
+    They lie on torch's meta device, and their initial values are not even drawn: torch would import its compiler for
+    that, which takes longer than all else in loading a small model.
+    """
+    with torch.device("meta"), _WithoutInitialValues():
+        yield
+
+
 def fill(
     module: nn.Module,
     source: TensorSource,
@@ -23,7 +36,7 @@ def fill(
     device: torch.device | str,
     dtype: torch.dtype,
 ) -> None:
-    """Give a module built under `torch.device("meta")` its parameters and persistent buffers, on `device`.
+    """Give a module built under `unfilled()` its parameters and persistent buffers, on `device`.
 
     Floating tensors take `dtype`; integer ones keep the module's. Tensors are read one at a time, so memory peaks at
     the module and one tensor. What is computed and not stored must be computed where it is used: a module with
@@ -41,6 +54,18 @@ def fill(
     left = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
     if left:
         raise TypeError(f"{type(module).__name__}.{left[0]} is no part of the state dict; compute it where it is used.")
+
+
+class _WithoutInitialValues(TorchFunctionMode):
+    """Leaves out the functions of torch.nn.init."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
 
 
 def _origins(source: TensorSource, rename: Rename | None) -> dict[str, str]:

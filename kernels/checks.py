@@ -1,6 +1,7 @@
 """Refusals before a launch: one sentence that shows the numbers.
 
-`kernels` knows no other package of ours, so its error is its own. A caller's bad input is refused long before, by `antiphon.engine.errors`.
+`kernels` knows no other package of ours, so its error is its own. A caller's bad input is refused long before, by
+`antiphon.engine.errors`.
 """
 
 import torch

@@ -1,7 +1,8 @@
 """Which implementation of an operation runs, and why not the other.
 
-Every operation is one folder: its launcher (`__init__.py`) checks the arguments and asks its `Op` for the implementation; `reference.py` is
-plain torch and the definition of correct; `kernel.py`, where it exists, is the only file that imports triton.
+Every operation is one folder: its launcher (`__init__.py`) checks the arguments and asks its `Op` for the
+implementation; `reference.py` is plain torch and the definition of correct; `kernel.py`, where it exists, is the only
+file that imports triton.
 """
 
 import importlib

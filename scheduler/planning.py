@@ -4,8 +4,8 @@ Dialogues are known here as ids and numbers only. The rules:
 
 1. Decoding dialogues (one id to compute) go before prefilling ones, each kind in order of arrival.
 2. A prefill is cut to what the token budget leaves, so that decodes never wait for a long prompt.
-3. Who lacks pages first takes them from idle dialogues, longest idle first, then from the dialogues that arrived after it, latest
-   first. A dialogue whose KV was dropped is prefilled again from its ids when its turn comes.
+3. Who lacks pages first takes them from idle dialogues, longest idle first, then from the dialogues that arrived after
+   it, latest first. A dialogue whose KV was dropped is prefilled again from its ids when its turn comes.
 
 The first dialogue in order is therefore always served, if the pool can hold it at all: the engine never stands still.
 """

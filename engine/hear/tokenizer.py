@@ -36,7 +36,7 @@ class SpeechTokenizer:
     """
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = "cpu", dtype: str = "float32") -> Self:
+    def load(cls, folder: str | Path, device: str | torch.device = "cpu", dtype: str | torch.dtype = "float32") -> Self:
         """Load an official `glm-4-voice-tokenizer` folder, or one in the layout of the whole Whisper-VQ model.
 
         `device` is "cpu", "cuda", "cuda:N" or "auto"; `dtype` "float32", the definition of correct, or "bfloat16", in

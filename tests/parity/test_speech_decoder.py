@@ -8,7 +8,7 @@ from compare import assert_close
 from goldens import golden
 from tolerances import TOLERANCE
 
-from antiphon.engine.speak.decoder import SpeechDecoder
+from antiphon import SpeechDecoder
 
 Golden = dict[str, np.ndarray]
 

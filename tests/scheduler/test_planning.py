@@ -1,8 +1,9 @@
 """The rules of scheduler/planning.py, each as a user of a small pool would see it."""
 
-from antiphon.scheduler.planning import IdleKV, LMPlan, LMRow, LMWork, pages_for, plan_lm
 from hypothesis import given
 from hypothesis import strategies as st
+
+from antiphon.scheduler.planning import IdleKV, LMPlan, LMRow, LMWork, pages_for, plan_lm
 
 
 def test_decodes_go_first_and_a_prefill_takes_what_the_token_budget_leaves() -> None:

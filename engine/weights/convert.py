@@ -33,11 +33,13 @@ class _FoldedWeightNorm:
         self._source = source
         present = set(source.names())
         names: list[str] = []
+        self._folded: dict[str, str] = {}  # X.weight → X
         for name in source.names():
             stem = name.removesuffix(_DIRECTION)
             if stem != name:
                 self._check_pair(stem, present)
                 names.append(stem + _FOLDED)
+                self._folded[stem + _FOLDED] = stem
             elif not name.endswith(_LENGTH):
                 names.append(name)
             elif name.removesuffix(_LENGTH) + _DIRECTION not in present:
@@ -52,21 +54,15 @@ class _FoldedWeightNorm:
         return self._names
 
     def spec(self, name: str) -> TensorSpec:
-        stem = self._stem(name)
+        stem = self._folded.get(name)
         return self._source.spec(name if stem is None else stem + _DIRECTION)
 
     def read(self, name: str) -> torch.Tensor:
-        stem = self._stem(name)
+        stem = self._folded.get(name)
         if stem is None:
             return self._source.read(name)
         direction = self._source.read(stem + _DIRECTION)
         return torch._weight_norm(direction.float(), self._source.read(stem + _LENGTH).float(), 0).to(direction.dtype)
-
-    def _stem(self, name: str) -> str | None:
-        """`X` when `name` is a folded `X.weight`."""
-        stem = name.removesuffix(_FOLDED)
-        present = stem != name and stem + _DIRECTION in self._source.names()
-        return stem if present else None
 
     def _check_pair(self, stem: str, present: set[str]) -> None:
         path = self._source.path

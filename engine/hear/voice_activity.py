@@ -30,10 +30,12 @@ FRAME_SAMPLES: Final = {8_000: 256, 16_000: 512}  # by the network's rate: 32 ms
 CONTEXT_SAMPLES: Final = {8_000: 32, 16_000: 64}  # 4 ms
 MEMORY_WIDTH: Final = 128  # of the LSTM's hidden and of its cell state
 
-# In minutes without speech the cell state drifts away (20 minutes of A-law silence: 34, of a square wave: 3,700), and
-# the next word is noticed a third of a second late, or later. So a memory of nothing but quiet is cleared.
+# In quiet the cell state drifts away (20 minutes of A-law silence: 34, of a square wave: 3,700), and after two seconds
+# of it already the next word may be noticed a third of a second late, part of it lost. So a memory of nothing but quiet
+# is cleared: over 270 pairs of sentences, gaps and backgrounds the onset then lay at most two frames behind that at the
+# beginning of a call, and the gaps held no more false frames than without.
 QUIET_PROBABILITY: Final = 0.35  # every frame below it is quiet
-QUIET_FRAMES: Final = 160  # 5.12 s
+QUIET_FRAMES: Final = 50  # 1.6 s
 
 
 class SpeechFrame(NamedTuple):

@@ -18,12 +18,13 @@ UNUSABLE := yes
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help talk test lint clean
+.PHONY: help talk test lint stubs clean
 
 help:
 	@echo "make talk    answer a recorded sentence in speech, with a random model: $(CLIP) -> $(ANSWER)"
 	@echo "make test    run the tests; ARGS is given to pytest"
-	@echo "make lint    ruff and mypy"
+	@echo "make lint    ruff, mypy and buf"
+	@echo "make stubs   write the Python stubs of proto/ again, after an edit of a .proto file"
 	@echo "make clean   remove .venv, the build, the caches and out/; checkpoints stay"
 	@echo "PYTHON=python3.12 picks the interpreter that .venv is made from; make clean first to change it."
 
@@ -38,6 +39,11 @@ lint: $(INSTALLED)
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy
+	$(VENV)/bin/buf lint
+	$(VENV)/bin/buf format --diff --exit-code proto
+
+stubs: $(INSTALLED)
+	$(VENV_PYTHON) proto/generate_stubs.py
 
 clean:
 	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis

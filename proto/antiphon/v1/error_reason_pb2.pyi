@@ -1,0 +1,68 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from typing import ClassVar as _ClassVar
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    ERROR_REASON_API_KEY_MISSING: _ClassVar[ErrorReason]
+    ERROR_REASON_API_KEY_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_CONFIG_MISSING: _ClassVar[ErrorReason]
+    ERROR_REASON_CONFIG_REPEATED: _ClassVar[ErrorReason]
+    ERROR_REASON_FIELD_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_REQUEST_UNKNOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_AUDIO_MALFORMED: _ClassVar[ErrorReason]
+    ERROR_REASON_AUDIO_TOO_LONG: _ClassVar[ErrorReason]
+    ERROR_REASON_HISTORY_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_INPUT_FORMAT_MISSING: _ClassVar[ErrorReason]
+    ERROR_REASON_MODEL_MISMATCH: _ClassVar[ErrorReason]
+    ERROR_REASON_TURN_EMPTY: _ClassVar[ErrorReason]
+    ERROR_REASON_TURN_HOLDS_AUDIO: _ClassVar[ErrorReason]
+    ERROR_REASON_CONTEXT_FULL: _ClassVar[ErrorReason]
+    ERROR_REASON_SESSION_UNKNOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_EVENTS_LOST: _ClassVar[ErrorReason]
+    ERROR_REASON_SESSION_RESUMED: _ClassVar[ErrorReason]
+    ERROR_REASON_SERVER_FULL: _ClassVar[ErrorReason]
+    ERROR_REASON_DIALOGUE_QUOTA: _ClassVar[ErrorReason]
+    ERROR_REASON_AUDIO_QUOTA: _ClassVar[ErrorReason]
+    ERROR_REASON_AUDIO_TOO_FAST: _ClassVar[ErrorReason]
+    ERROR_REASON_MESSAGE_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_TURNS: _ClassVar[ErrorReason]
+    ERROR_REASON_SESSION_TOO_LONG: _ClassVar[ErrorReason]
+    ERROR_REASON_CLIENT_TOO_SLOW: _ClassVar[ErrorReason]
+    ERROR_REASON_NOT_READY: _ClassVar[ErrorReason]
+    ERROR_REASON_DRAINING: _ClassVar[ErrorReason]
+    ERROR_REASON_ENGINE_LOST: _ClassVar[ErrorReason]
+    ERROR_REASON_TURN_FAILED: _ClassVar[ErrorReason]
+ERROR_REASON_UNSPECIFIED: ErrorReason
+ERROR_REASON_API_KEY_MISSING: ErrorReason
+ERROR_REASON_API_KEY_INVALID: ErrorReason
+ERROR_REASON_CONFIG_MISSING: ErrorReason
+ERROR_REASON_CONFIG_REPEATED: ErrorReason
+ERROR_REASON_FIELD_INVALID: ErrorReason
+ERROR_REASON_REQUEST_UNKNOWN: ErrorReason
+ERROR_REASON_AUDIO_MALFORMED: ErrorReason
+ERROR_REASON_AUDIO_TOO_LONG: ErrorReason
+ERROR_REASON_HISTORY_TOO_LARGE: ErrorReason
+ERROR_REASON_INPUT_FORMAT_MISSING: ErrorReason
+ERROR_REASON_MODEL_MISMATCH: ErrorReason
+ERROR_REASON_TURN_EMPTY: ErrorReason
+ERROR_REASON_TURN_HOLDS_AUDIO: ErrorReason
+ERROR_REASON_CONTEXT_FULL: ErrorReason
+ERROR_REASON_SESSION_UNKNOWN: ErrorReason
+ERROR_REASON_EVENTS_LOST: ErrorReason
+ERROR_REASON_SESSION_RESUMED: ErrorReason
+ERROR_REASON_SERVER_FULL: ErrorReason
+ERROR_REASON_DIALOGUE_QUOTA: ErrorReason
+ERROR_REASON_AUDIO_QUOTA: ErrorReason
+ERROR_REASON_AUDIO_TOO_FAST: ErrorReason
+ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason
+ERROR_REASON_TOO_MANY_TURNS: ErrorReason
+ERROR_REASON_SESSION_TOO_LONG: ErrorReason
+ERROR_REASON_CLIENT_TOO_SLOW: ErrorReason
+ERROR_REASON_NOT_READY: ErrorReason
+ERROR_REASON_DRAINING: ErrorReason
+ERROR_REASON_ENGINE_LOST: ErrorReason
+ERROR_REASON_TURN_FAILED: ErrorReason

@@ -1,4 +1,4 @@
-"""Write the Python stubs of proto/antiphon/v1/*.proto: `python proto/generate_stubs.py [FOLDER]`, beside them by default.
+"""Write the Python stubs of proto/antiphon/v1/*.proto: `python proto/generate_stubs.py [FOLDER]`, else beside them.
 
 They carry the versions of protoc and grpcio-tools that made them and ask for as new a protobuf and grpcio at run time.
 """
@@ -14,7 +14,7 @@ PROTO = ROOT / "proto"
 
 
 def generate(folder: Path) -> None:
-    """Write the stubs below `folder`, as antiphon/v1/*_pb2.py, .pyi and, of the files that hold a service, *_pb2_grpc.py."""
+    """Write the stubs below `folder`: antiphon/v1/*_pb2.py and .pyi; of files that hold a service, *_pb2_grpc.py too."""
     sources = sorted((PROTO / "antiphon" / "v1").glob("*.proto"))
     services = [source for source in sources if "\nservice " in source.read_text("utf-8")]
     _run_protoc([f"--python_out={folder}", f"--pyi_out={folder}"], sources)

@@ -1,1 +1,1 @@
-"""The wire, antiphon.v1: stubs made of the .proto files beside them by `make stubs`. docs/protocol.md explains a call."""
+"""The wire: stubs made of the .proto files beside them by `make stubs`. docs/protocol.md explains a call."""

@@ -19,6 +19,21 @@ of the engine itself can raise it.
 Each message says what was given, what was expected and, where it is not plain, what to do.
 """
 
+__all__ = [
+    "AntiphonError",
+    "AudioError",
+    "CheckpointError",
+    "ContextOverflowError",
+    "DeviceError",
+    "EngineFullError",
+    "InputError",
+    "OutOfPagesError",
+    "SessionClosedError",
+    "TextError",
+    "TextFilesMissingError",
+    "TokenError",
+]
+
 
 class AntiphonError(Exception):
     """Base of every error this package raises on purpose."""

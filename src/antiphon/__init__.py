@@ -7,7 +7,7 @@ Engine, Session   many dialogues at once, each turn hear → think → speak
 events, errors    what a session tells, and what is raised on purpose
 """
 
-from antiphon.engine import errors, events
+from antiphon import errors, events
 from antiphon.engine.config import EngineConfig, SessionConfig
 from antiphon.engine.engine import Engine
 from antiphon.engine.hear.tokenizer import SpeechTokenizer

@@ -14,7 +14,7 @@ PROTO = ROOT / "proto"
 
 
 def generate(folder: Path) -> None:
-    """Write the stubs below `folder`: antiphon/v1/*_pb2.py and .pyi; of files that hold a service, *_pb2_grpc.py too."""
+    """Write the stubs below `folder`: antiphon/v1/*_pb2.py and .pyi; of files with a service, *_pb2_grpc.py too."""
     sources = sorted((PROTO / "antiphon" / "v1").glob("*.proto"))
     services = [source for source in sources if "\nservice " in source.read_text("utf-8")]
     _run_protoc([f"--python_out={folder}", f"--pyi_out={folder}"], sources)

@@ -9,6 +9,7 @@ import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -30,6 +31,10 @@ class TensorSpec:
     shape: tuple[int, ...]
     dtype: torch.dtype
     file: Path
+
+    @property
+    def elements(self) -> int:
+        return prod(self.shape)
 
 
 class TensorSource(Protocol):

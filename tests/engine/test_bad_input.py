@@ -8,6 +8,7 @@ import pytest
 from callers import Received, receive
 from checkpoints import tiny_checkpoint
 from compare import assert_close
+from tolerances import TOLERANCE
 
 import antiphon
 from antiphon.errors import AudioError, ContextOverflowError, InputError, SessionClosedError, TextError, TokenError
@@ -65,7 +66,7 @@ def alone(engine: antiphon.Engine) -> Received:
 
 def assert_unharmed(received: Received, alone: Received) -> None:
     assert received.answer_ids == alone.answer_ids and received.text == alone.text
-    assert_close(received.wave, alone.wave, 0.0, "the healthy dialogue's wave")
+    assert_close(received.wave, alone.wave, TOLERANCE["wave-in-company"], "the healthy dialogue's wave")
 
 
 def test_what_is_refused_at_the_call_changes_nothing(engine: antiphon.Engine, alone: Received) -> None:

@@ -23,4 +23,7 @@ TOLERANCE = {
     "vocoder-batch": 1e-6,  # a batch against its members, each computed alone: no difference seen
     "sine": 1e-4,  # phase summed in float64 here, in double from float32 terms there
     "voice-activity": 1e-5,  # ONNX Runtime may pick another matrix kernel for another number of rows; 0 seen on x86
+    # One dialogue's wave beside other dialogues: the mel moves by 2e-6 (matrix products round by shape), F0 with it by
+    # 1e-4 Hz, and the source's phase adds that up over the chunk; two official runs of one turn differ by 1.7e-4.
+    "wave-in-company": 1e-3,
 }

@@ -1,0 +1,122 @@
+"""The loop by itself, stepped by hand on a virtual clock."""
+
+from collections.abc import Iterator
+
+import pytest
+from checkpoints import tiny_checkpoint
+
+import antiphon
+from antiphon.engine.clock import VirtualClock
+from antiphon.engine.loop import EngineLoop
+from antiphon.engine.messages import (
+    AudioRead,
+    Cancel,
+    CloseDialogue,
+    Commit,
+    DialogueEnded,
+    OpenDialogue,
+    Outgoing,
+    PushText,
+    Report,
+)
+from antiphon.events import AudioOutput, FinishReason, Interrupted, ResponseCompleted
+
+Parts = tuple[antiphon.SpeechTokenizer, antiphon.LanguageModel, antiphon.SpeechDecoder]
+
+
+@pytest.fixture(scope="module")
+def parts() -> Iterator[Parts]:
+    folder = tiny_checkpoint()
+    yield (
+        antiphon.SpeechTokenizer.load(folder / "glm-4-voice-tokenizer"),
+        antiphon.LanguageModel.load(folder / "glm-4-voice-9b"),
+        antiphon.SpeechDecoder.load(folder / "glm-4-voice-decoder"),
+    )
+
+
+class Bench:
+    """A loop, its clock, and everything it reported. Audio of `readers` counts as read at once."""
+
+    def __init__(self, parts: Parts, config: antiphon.EngineConfig | None = None) -> None:
+        self.clock = VirtualClock()
+        self.reports: list[Report] = []
+        self.readers: set[str] = set()
+        self.loop = EngineLoop(*parts, config or antiphon.EngineConfig(), self.clock, self.receive)
+
+    def receive(self, report: Report) -> None:
+        self.reports.append(report)
+        if isinstance(report, Outgoing) and isinstance(report.event, AudioOutput) and report.dialogue in self.readers:
+            self.loop.submit(AudioRead(report.dialogue, report.event.samples.size))
+
+    def ask(self, name: str, max_new_tokens: int = 60) -> None:
+        sampling = antiphon.SamplingParams(max_new_tokens=max_new_tokens)
+        self.loop.submit(OpenDialogue(name, antiphon.SessionConfig(sampling=sampling)))
+        self.loop.submit(PushText(name, f"this is {name}"))
+        self.loop.submit(Commit(name, f"{name}.0"))
+
+    def run(self) -> None:
+        while self.loop.step():
+            pass
+
+    def events(self, name: str, kind: type) -> list:  # type: ignore[type-arg]
+        outgoing = [report.event for report in self.reports if isinstance(report, Outgoing) and report.dialogue == name]
+        return [event for event in outgoing if isinstance(event, kind)]
+
+
+def test_eight_decoding_dialogues_are_one_lm_forward_a_step(parts: Parts) -> None:
+    bench = Bench(parts)
+    rows: list[int] = []
+    handle = parts[1].model.register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
+    try:
+        for n in range(8):
+            bench.ask(f"caller {n}")
+        bench.run()
+    finally:
+        handle.remove()
+    assert rows[1:] == [8] * 59, "one prefill of all eight, then one forward for the next id of all eight"
+    completed = [bench.events(f"caller {n}", ResponseCompleted) for n in range(8)]
+    assert all(one.finish_reason is FinishReason.LENGTH for (one,) in completed)
+    assert bench.loop.stats.lm_batches == 60
+
+
+def test_a_caller_who_does_not_read_pauses_alone_and_goes_on_when_he_does(parts: Parts) -> None:
+    bench = Bench(parts, antiphon.EngineConfig(max_unread_seconds=0.5))
+    bench.readers = {"quick"}
+    bench.ask("slow", 150)
+    bench.ask("quick", 150)
+    bench.run()
+    assert bench.events("quick", ResponseCompleted) and not bench.events("slow", ResponseCompleted)
+    (waiting,) = bench.events("slow", AudioOutput)
+    bench.readers.add("slow")
+    bench.loop.submit(AudioRead("slow", waiting.samples.size))
+    bench.run()
+    assert bench.events("slow", ResponseCompleted)
+
+
+def test_an_estimated_cut_follows_the_clock(parts: Parts) -> None:
+    bench = Bench(parts)
+    bench.ask("caller", 150)
+    while not bench.events("caller", AudioOutput):
+        bench.loop.step()
+    bench.clock.advance(0.5)
+    bench.loop.submit(Cancel("caller", None))
+    bench.run()
+    (interrupted,) = bench.events("caller", Interrupted)
+    assert interrupted.estimated and interrupted.heard_samples == 11_025
+    (completed,) = bench.events("caller", ResponseCompleted)
+    assert len(completed.history[1].ids) == interrupted.kept_tokens == 13 + 6
+    assert bench.events("caller", object)[-1] is completed, "nothing follows"
+
+
+def test_a_message_that_cannot_be_used_ends_its_dialogue_alone(parts: Parts) -> None:
+    bench = Bench(parts)
+    bench.ask("healthy", 20)
+    bench.loop.submit(OpenDialogue("broken", antiphon.SessionConfig()))
+    bench.loop.submit(Commit("broken", "broken.0"))
+    bench.run()
+    (ended,) = [report for report in bench.reports if isinstance(report, DialogueEnded)]
+    assert ended.dialogue == "broken" and "Commit" in (ended.fault or "")
+    assert bench.events("healthy", ResponseCompleted)
+    bench.loop.submit(CloseDialogue("healthy"))
+    bench.run()
+    assert (bench.loop.stats.dialogues, bench.loop.stats.free_pages) == (0, bench.loop.stats.total_pages)

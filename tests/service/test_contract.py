@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from google.protobuf.descriptor import EnumDescriptor
 
 from antiphon.engine.config import SessionConfig
 from antiphon.engine.events import FinishReason, InterruptionReason
@@ -28,9 +27,9 @@ CODES = (
 )
 
 
-def names(enum: EnumDescriptor, prefix: str) -> set[str]:
+def names(values: Iterable[str], prefix: str) -> set[str]:
     """An enum's values without their prefix and the unspecified one."""
-    return {value.name.removeprefix(prefix) for value in enum.values if value.number != 0}
+    return {value.removeprefix(prefix) for value in values} - {"UNSPECIFIED"}
 
 
 def members(enum: Iterable[FinishReason | InterruptionReason | EndReason]) -> set[str]:
@@ -69,7 +68,7 @@ for name in {modules}:
 
 def test_each_error_reason_goes_with_one_code() -> None:
     codes = reason_codes()
-    assert codes.keys() == names(error_reason_pb2.ErrorReason.DESCRIPTOR, "ERROR_REASON_")
+    assert codes.keys() == names(error_reason_pb2.ErrorReason.keys(), "ERROR_REASON_")
     assert set(codes.values()) == set(CODES)
     listed = re.compile(rf"//     ({'|'.join(CODES)}) +([A-Z_]+(?:,\s(?:\s*// +)?[A-Z_]+)*)")
     for file in ("dialogue.proto", "speech_tokenizer.proto"):
@@ -89,12 +88,9 @@ def test_the_page_names_every_request_event_and_reason() -> None:
 
 
 def test_what_the_engine_tells_has_a_name_on_the_wire() -> None:
-    finish = events_pb2.ResponseCompleted.DESCRIPTOR.enum_types_by_name["FinishReason"]
-    assert names(finish, "FINISH_REASON_") == members(FinishReason)
-    interrupted = events_pb2.Interrupted.DESCRIPTOR.enum_types_by_name["Reason"]
-    assert names(interrupted, "REASON_") >= members(InterruptionReason)
-    ended = events_pb2.TurnEnded.DESCRIPTOR.enum_types_by_name["Reason"]
-    assert names(ended, "REASON_") == members(EndReason)
+    assert names(events_pb2.ResponseCompleted.FinishReason.keys(), "FINISH_REASON_") == members(FinishReason)
+    assert names(events_pb2.Interrupted.Reason.keys(), "REASON_") >= members(InterruptionReason)
+    assert names(events_pb2.TurnEnded.Reason.keys(), "REASON_") == members(EndReason)
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,22 @@
-"""Weight norm, folded into plain weights for reading and taken apart again for writing."""
+"""Between our modules' tensors and the official files': weight norm folded for reading and taken apart for writing."""
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import torch
 
 from antiphon.engine.errors import CheckpointError
+from antiphon.engine.weights.names import official_flow_name
 from antiphon.engine.weights.reader import TensorSource, TensorSpec
 
 _LENGTH: Final = ".weight_g"
 _DIRECTION: Final = ".weight_v"
 _FOLDED: Final = ".weight"
+_WITHOUT_WEIGHT_NORM: Final = ("source_downs.", "m_source.", "f0_predictor.classifier.")  # of the vocoder
+
+StateDict = OrderedDict[str, torch.Tensor]
 
 
 def fold_weight_norm(source: TensorSource) -> TensorSource:
@@ -26,6 +31,23 @@ def fold_weight_norm(source: TensorSource) -> TensorSource:
 def unfold_weight_norm(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(weight_g, weight_v) that fold into `weight`: its norm over all dimensions but the first, and itself."""
     return torch.norm_except_dim(weight, 2, 0), weight
+
+
+def official_flow_state(state: Mapping[str, torch.Tensor]) -> StateDict:
+    """What `flow.pt` holds, from the state dict of our `Flow`."""
+    return OrderedDict((official_flow_name(name), tensor) for name, tensor in state.items())
+
+
+def official_vocoder_state(state: Mapping[str, torch.Tensor]) -> StateDict:
+    """What `hift.pt` holds, from the state dict of our `HiFT`: weight norm taken apart where the official has it."""
+    official: StateDict = OrderedDict()
+    for name, tensor in state.items():
+        if not name.endswith(_FOLDED) or name.startswith(_WITHOUT_WEIGHT_NORM):
+            official[name] = tensor
+            continue
+        stem = name.removesuffix(_FOLDED)
+        official[stem + _LENGTH], official[stem + _DIRECTION] = unfold_weight_norm(tensor)
+    return official
 
 
 class _FoldedWeightNorm:

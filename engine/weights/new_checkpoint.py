@@ -25,17 +25,17 @@ from antiphon.engine.weights.fill import unfilled
 from antiphon.engine.weights.folders import DECODER_FOLDER, LANGUAGE_MODEL_FOLDER, TOKENIZER_FOLDER
 from antiphon.engine.weights.generate.decoder import random_decoder
 from antiphon.engine.weights.generate.language_model import planned_language_model
-from antiphon.engine.weights.generate.official_configs import (
-    write_decoder_config,
-    write_language_model_config,
-    write_speech_tokenizer_configs,
-)
-from antiphon.engine.weights.generate.planned import Progress, write_file, write_shards
 from antiphon.engine.weights.generate.sizes import SIZES, CheckpointSize
 from antiphon.engine.weights.generate.speech_tokenizer import planned_speech_tokenizer
 from antiphon.engine.weights.generate.text_files import STOP_TOKENS, TextTokenizer
 from antiphon.engine.weights.provenance import mark_random
 from antiphon.engine.weights.reader import SINGLE_FILE
+from antiphon.engine.weights.write_configs import (
+    write_decoder_config,
+    write_language_model_config,
+    write_speech_tokenizer_configs,
+)
+from antiphon.engine.weights.writer import Progress, write_file, write_shards
 
 _OTHER_FILES: Final = 32 << 20  # bytes: configs, the text tokenizer's files, headers
 _MAX_SEED: Final = 2**63 - 1

@@ -1,7 +1,6 @@
 """A random speech decoder that is neither silent nor clipped: what it speaks is noise with a wandering pitch."""
 
 import math
-from collections import OrderedDict
 from typing import Final
 
 import torch
@@ -13,10 +12,9 @@ from antiphon.engine.speak.packing import Packing
 from antiphon.engine.speak.source import official_randomness
 from antiphon.engine.speak.vocoder import HiFT
 from antiphon.engine.weights.configs import DecoderConfig
-from antiphon.engine.weights.convert import unfold_weight_norm
+from antiphon.engine.weights.convert import StateDict, official_flow_state, official_vocoder_state
 from antiphon.engine.weights.fill import unfilled
-from antiphon.engine.weights.generate.planned import generator
-from antiphon.engine.weights.names import official_flow_name
+from antiphon.engine.weights.generate.randomness import generator
 
 _WAVE_DEVIATION: Final = 0.08  # of full scale 1
 _PITCH: Final = 160.0  # Hz
@@ -26,10 +24,7 @@ _MAGNITUDE_GAIN: Final = 0.3  # deviation of the spectrum's log magnitudes, whic
 _QUIET: Final = -3.0  # of the same, before loudness is measured
 _VELOCITY_DEVIATION: Final = 1.0
 _TRIAL_TOKENS: Final = 24  # spoken once to set the levels
-_PLAIN: Final = ("source_downs.", "m_source.", "f0_predictor.classifier.")  # convolutions without weight norm
 _SMALL: Final = ("convs2", "linear_out", "to_out", "w_2")  # what is added to a stream: half a unit
-
-StateDict = OrderedDict[str, torch.Tensor]
 
 
 @torch.inference_mode()
@@ -41,7 +36,11 @@ def random_decoder(config: DecoderConfig, seed: int) -> tuple[StateDict, StateDi
         module.to_empty(device="cpu").eval()
         _randomise(module, seed)
     _set_levels(SpeechDecoder(flow, vocoder), seed)
-    return _flow_state(flow), _vocoder_state(vocoder, seed)
+    spoken = official_vocoder_state(vocoder.state_dict())
+    for name, tensor in spoken.items():
+        if name.endswith(".weight_v"):  # whose length is arbitrary, as it is after training
+            tensor *= 0.5 + torch.rand(len(tensor), *(1 for _ in tensor.shape[1:]), generator=generator(seed, name))
+    return official_flow_state(flow.state_dict()), spoken
 
 
 def _randomise(module: nn.Module, seed: int) -> None:
@@ -99,24 +98,6 @@ def _source(vocoder: HiFT, f0: torch.Tensor) -> torch.Tensor:
         f0, random.phase[None], random.noise, Packing.of([frames], f0.device).cu_seqlens
     )
     return source
-
-
-def _flow_state(flow: Flow) -> StateDict:
-    return OrderedDict((official_flow_name(name), tensor) for name, tensor in flow.state_dict().items())
-
-
-def _vocoder_state(vocoder: HiFT, seed: int) -> StateDict:
-    """Weight norm taken apart; the directions' lengths are arbitrary, as after training."""
-    state: StateDict = OrderedDict()
-    for name, tensor in vocoder.state_dict().items():
-        if not name.endswith(".weight") or name.startswith(_PLAIN):
-            state[name] = tensor
-            continue
-        stem = name.removesuffix(".weight")
-        length, direction = unfold_weight_norm(tensor)
-        state[f"{stem}.weight_g"] = length
-        state[f"{stem}.weight_v"] = direction * (0.5 + torch.rand(length.shape, generator=generator(seed, name)))
-    return state
 
 
 def _rounded(value: float) -> float:

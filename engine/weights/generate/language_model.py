@@ -9,8 +9,9 @@ from antiphon.engine.think.model import GLM
 from antiphon.engine.weights.configs import LanguageModelConfig
 from antiphon.engine.weights.fill import unfilled
 from antiphon.engine.weights.generate.clock import NO_STEP, Clock
-from antiphon.engine.weights.generate.planned import PlannedTensor, generator, row_blocks
+from antiphon.engine.weights.generate.randomness import generator, row_blocks
 from antiphon.engine.weights.generate.text_files import TextTokenizer
+from antiphon.engine.weights.writer import PlannedTensor
 
 _QUERY_KEY_SCALE: Final = 1.5  # of queries, keys and values: scores of deviation 2, so that attention chooses
 _LAYERS_VARIANCE: Final = 2.0  # what all layers together add to a stream of variance 1

@@ -12,7 +12,8 @@ from antiphon.engine.types import Float32Array
 from antiphon.engine.units import MODEL_INPUT_RATE
 from antiphon.engine.weights.configs import SpeechTokenizerConfig
 from antiphon.engine.weights.fill import unfilled
-from antiphon.engine.weights.generate.planned import PlannedTensor, generator
+from antiphon.engine.weights.generate.randomness import generator
+from antiphon.engine.weights.writer import PlannedTensor
 
 _STEM_GAIN: Final = 2.0  # sound must outweigh the positions that are added to it
 _LAYER_GAIN: Final = 0.7  # of what each part adds to a stream of unit variance, over all layers together
@@ -37,7 +38,7 @@ def random_encoder(config: SpeechTokenizerConfig, seed: int) -> SpeechEncoder:
     for name, tensor in encoder.state_dict().items():
         tensor.normal_(generator=generator(seed, name))
         _scale(name, tensor, config.layers)
-    positions = _sinusoids(config.max_positions, config.d_model)
+    positions = sinusoids(config.max_positions, config.d_model)
     encoder.embed_positions.weight.copy_(positions)
     encoder.embed_positions2.weight.copy_(positions[: len(encoder.embed_positions2.weight)])
     random = np.random.default_rng(seed)
@@ -65,7 +66,7 @@ def _scale(name: str, tensor: torch.Tensor, layers: int) -> None:
         tensor *= gain * math.prod(tensor.shape[1:]) ** -0.5
 
 
-def _sinusoids(length: int, width: int) -> torch.Tensor:
+def sinusoids(length: int, width: int) -> torch.Tensor:
     """f32[length, width]: Whisper's table of positions, sines then cosines (openai/whisper, model.py)."""
     rates = torch.exp(-math.log(10_000.0) / (width // 2 - 1) * torch.arange(width // 2))
     angles = torch.arange(length)[:, None] * rates

@@ -1,4 +1,4 @@
-"""The config files of a random checkpoint, in the layout of the published ones."""
+"""The config files of the three official folders, written from the dataclasses of `configs.py`."""
 
 import json
 from pathlib import Path

@@ -1,12 +1,8 @@
-"""Tensors that are made when they are written, and the safetensors files they are written to.
+"""Safetensors files, written tensor by tensor; a tensor may be made as it is written, and memory holds one block."""
 
-A checkpoint of any size is so written with the memory of one block.
-"""
-
-import hashlib
 import json
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -20,7 +16,6 @@ from antiphon.engine.weights.safetensors_file import DTYPES
 Progress = Callable[[str], None]  # takes a line to show
 
 _DTYPE_NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
-_BLOCK_ELEMENTS: Final = 1 << 24  # made at once
 _ALIGNMENT: Final = 8  # of the header, bytes
 
 
@@ -41,19 +36,6 @@ class PlannedTensor:
     def of(cls, name: str, tensor: torch.Tensor) -> "PlannedTensor":
         """One that is there already."""
         return cls(name, tuple(tensor.shape), tensor.dtype, lambda: [tensor])
-
-
-def generator(seed: int, name: str) -> torch.Generator:
-    """The randomness of the tensor `name`: its own, so that no other tensor moves it."""
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little"))
-
-
-def row_blocks(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """First and last-plus-one row of each block in which a tensor is made."""
-    rows = max(1, _BLOCK_ELEMENTS // max(1, prod(shape[1:])))
-    for start in range(0, shape[0], rows):
-        yield start, min(start + rows, shape[0])
 
 
 def write_file(path: Path, tensors: Sequence[PlannedTensor]) -> None:

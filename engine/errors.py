@@ -12,6 +12,8 @@
     ├── OutOfPagesError         the KV pool has no free page
     ├── EngineFullError         as many dialogues are open as the engine takes
     ├── SessionClosedError      the session has ended; it takes no more input
+    ├── ServerFileError         a file the server was given (keys, certificates) cannot be used
+    ├── RefusalError            the service's no to a client, within the server: engine/service/refusals.py
     └── CallError               a server refused something, ended a call, or was not reached (`antiphon.Client`)
         ├── RequestError        INVALID_ARGUMENT: it can never be served as it is
         ├── PreconditionError   FAILED_PRECONDITION: not in this state of the dialogue, or not by this model
@@ -45,6 +47,7 @@ __all__ = [
     "PreconditionError",
     "RequestError",
     "ServerError",
+    "ServerFileError",
     "SessionClosedError",
     "TextError",
     "TextFilesMissingError",
@@ -99,6 +102,10 @@ class EngineFullError(AntiphonError):
 
 class SessionClosedError(AntiphonError):
     """The session has ended and takes no more input."""
+
+
+class ServerFileError(AntiphonError):
+    """A file the server was given, such as its keys or its certificate, cannot be used."""
 
 
 class CallError(AntiphonError):

@@ -49,7 +49,6 @@ class Fields(TypedDict, total=False):
     messages_out: int
     bytes_in: int
     bytes_out: int
-    underruns: int
     limit: float
     seconds: float  # that what the event names has taken
     first_audio_seconds: float

@@ -53,6 +53,7 @@ class SessionConfig:
     history: Sequence[HistoryItem] = ()  # turns that came before, oldest first
     streaming: StreamingMode = "reference"
     schedule: tuple[int, ...] = OFFICIAL_SCHEDULE  # speech tokens a chunk; the last one repeats
+    await_playback: bool = False  # an answer is over, and the next begins, once `Session.played` says it was heard
 
     def __post_init__(self) -> None:
         if self.streaming not in STREAMING_MODES:

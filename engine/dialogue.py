@@ -50,6 +50,13 @@ class Dialogue:
         """The turns that wait for their answer or are being answered, in order."""
         return [turn for turn in self.turns if turn.phase is not Phase.LISTENING]
 
+    def under_way(self, response_id: str | None, queued: bool) -> list[Turn]:
+        """The first committed turn, if its answer has this id (None: any), and with `queued` those behind it."""
+        committed = self.committed
+        if not committed or response_id not in (None, committed[0].response_id):
+            return []
+        return committed if queued else committed[:1]
+
     @property
     def answering(self) -> Turn | None:
         """The turn whose answer is under way."""
@@ -78,12 +85,12 @@ class Dialogue:
         """More audio of the turn that is not yet committed; the first begins it."""
         turn = self._open_turn
         if turn is None:
-            turn = self._begin_turn(Turn(self._n_turns, Listener(self._tokenizer, rate)))
+            turn = self._begin_turn(Turn(self._n_turns, Listener(self._tokenizer, rate), self.config.await_playback))
         turn.listen(samples, rate)
 
     def read(self, text: str) -> None:
         """The next turn as text."""
-        self._begin_turn(Turn(self._n_turns, text))
+        self._begin_turn(Turn(self._n_turns, text, self.config.await_playback))
 
     def clear_input(self) -> None:
         """Forget the turn that is not yet committed."""

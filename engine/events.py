@@ -1,7 +1,7 @@
 """What a session tells its caller, one dataclass per event.
 
-Order within one answer: `ResponseStarted`, then `TextDelta` and `AudioOutput` as they come, then `Interrupted` where
-the answer was cut, then `ResponseCompleted`, always.
+Order within one answer: `ResponseStarted`, then `TextDelta` and `AudioOutput` as they come, then `AudioCompleted` where
+the session awaits playback, then `Interrupted` where the answer was cut, then `ResponseCompleted`, always.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from antiphon.engine.history import HistoryItem
 from antiphon.engine.types import Float32Array
 
 __all__ = [
+    "AudioCompleted",
     "AudioOutput",
     "Event",
     "Failure",
@@ -39,6 +40,7 @@ class FinishReason(Enum):
 class InterruptionReason(Enum):
     """Who cut an answer short."""
 
+    BARGE_IN = "barge_in"  # the caller spoke into it
     CLIENT_CANCELLED = "client_cancelled"
 
 
@@ -74,6 +76,14 @@ class AudioOutput:
     samples: Float32Array  # [n], 22.05 kHz, in [-1, 1]
     sequence: int  # counts from 0 within the answer
     sample_offset: int  # of the first sample, within the answer
+
+
+@dataclass(frozen=True)
+class AudioCompleted:
+    """All of the answer's audio was handed out, and it waits to be heard. With `SessionConfig.await_playback` alone."""
+
+    response_id: str
+    sample_count: int  # wave samples of the whole answer
 
 
 @dataclass(frozen=True)
@@ -141,4 +151,4 @@ class ResponseCompleted:
     failure: Failure | None = None  # with finish_reason ERROR
 
 
-Event = SessionStarted | ResponseStarted | TextDelta | AudioOutput | Interrupted | ResponseCompleted
+Event = SessionStarted | ResponseStarted | TextDelta | AudioOutput | AudioCompleted | Interrupted | ResponseCompleted

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from antiphon.engine.clips import Clips
 from antiphon.engine.clock import Clock
 from antiphon.engine.config import EngineConfig
 from antiphon.engine.dialogue import Dialogue
@@ -24,13 +25,18 @@ from antiphon.engine.messages import (
     CloseDialogue,
     Command,
     Commit,
+    DialogueCommand,
     DialogueEnded,
+    DropClip,
+    EncodeClip,
     InputTaken,
     OpenDialogue,
     Outgoing,
+    Played,
     PushAudio,
     PushText,
     Report,
+    SpeakClip,
 )
 from antiphon.engine.speak.decoder import SpeechDecoder
 from antiphon.engine.stopwatch import Stage
@@ -42,7 +48,7 @@ from antiphon.engine.units import OUTPUT_RATE
 from antiphon.scheduler.planning import IdleKV, LMPlan, LMWork, pages_for, plan_lm
 
 _log = logging.getLogger(__name__)
-_INPUTS: Final = (PushAudio, PushText, ClearInput, Commit, Cancel)  # commands that InputTaken counts
+_INPUTS: Final = (PushAudio, PushText, ClearInput, Commit, Cancel, Played)  # commands that InputTaken counts
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 
@@ -62,6 +68,7 @@ class LoopStats:
 
     dialogues: int
     turns: int  # listening, queued or being answered
+    clips: int  # apart from any dialogue
     total_pages: int
     free_pages: int
     hear_batches: int
@@ -92,6 +99,7 @@ class EngineLoop:
         self._opened = 0
         self._arrivals = 0
         self._batches = {"hear": 0, "lm": 0, "speak": 0}
+        self._clips = Clips(tokenizer, decoder, report)
         self._runner = LMRunner(
             lm.model, pages_for(config.kv_tokens, config.page_size), config.page_size, config.batch_tokens
         )
@@ -107,6 +115,7 @@ class EngineLoop:
         return LoopStats(
             dialogues=len(dialogues),
             turns=sum(len(dialogue.turns) for dialogue in dialogues),
+            clips=len(self._clips),
             total_pages=self._runner.pool.n_pages,
             free_pages=self._runner.pool.free_pages,
             hear_batches=self._batches["hear"],
@@ -120,7 +129,8 @@ class EngineLoop:
         heard = self._hear()
         thought = self._think()
         spoke = self._speak()
-        return took or heard or thought or spoke
+        clipped = self._clips.step()
+        return took or heard or thought or spoke or clipped
 
     # Take in
 
@@ -130,6 +140,9 @@ class EngineLoop:
         while not self._inbox.empty():
             command = self._inbox.get()
             took = True
+            if isinstance(command, EncodeClip | SpeakClip | DropClip):
+                self._clips.take(command)
+                continue
             if isinstance(command, _INPUTS):
                 taken[command.dialogue] = taken.get(command.dialogue, 0) + 1
             self._take(command)
@@ -137,7 +150,7 @@ class EngineLoop:
             self._report(InputTaken(dialogue, count))
         return took
 
-    def _take(self, command: Command) -> None:
+    def _take(self, command: DialogueCommand) -> None:
         if isinstance(command, OpenDialogue):
             self._open(command)
             return
@@ -169,7 +182,7 @@ class EngineLoop:
         del self._dialogues[dialogue.name]
         self._report(DialogueEnded(dialogue.name, fault))
 
-    def _apply(self, command: Command, dialogue: Dialogue) -> None:
+    def _apply(self, command: DialogueCommand, dialogue: Dialogue) -> None:
         match command:
             case PushAudio():
                 dialogue.listen(command.samples, command.rate)
@@ -182,8 +195,11 @@ class EngineLoop:
                 dialogue.commit(command.response_id, self._arrivals, self._clock.now())
             case Cancel():
                 heard = None if command.heard_samples is None else WaveSample(command.heard_samples)
-                for turn in dialogue.committed:
-                    self._hand_out(dialogue, turn, turn.cancel(heard, self._clock.now()))
+                for turn in dialogue.under_way(command.response_id, command.queued):
+                    self._hand_out(dialogue, turn, turn.cancel(heard, command.reason, self._clock.now()))
+            case Played():
+                for turn in dialogue.under_way(command.response_id, queued=False):
+                    self._hand_out(dialogue, turn, turn.played(self._clock.now()))
             case AudioRead():
                 dialogue.unread_samples -= command.samples
             case CloseDialogue():

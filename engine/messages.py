@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from antiphon.engine.config import SessionConfig
-from antiphon.engine.events import Event
+from antiphon.engine.events import Event, InterruptionReason
 from antiphon.engine.types import Float32Array
 
 
@@ -49,10 +49,21 @@ class Commit:
 
 @dataclass(frozen=True)
 class Cancel:
-    """Stop the answers that are running or queued."""
+    """Stop the answer under way, and those queued behind it."""
 
     dialogue: str
     heard_samples: int | None  # of the running answer, where the caller knows it; None: estimated by the clock
+    reason: InterruptionReason = InterruptionReason.CLIENT_CANCELLED
+    response_id: str | None = None  # only if this is the answer under way; None: whichever is
+    queued: bool = True  # False: those behind it stay
+
+
+@dataclass(frozen=True)
+class Played:
+    """An answer that awaits playback was heard to its end: it is over."""
+
+    dialogue: str
+    response_id: str
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ class CloseDialogue:
     dialogue: str
 
 
-Command = OpenDialogue | PushAudio | PushText | ClearInput | Commit | Cancel | AudioRead | CloseDialogue
+Command = OpenDialogue | PushAudio | PushText | ClearInput | Commit | Cancel | Played | AudioRead | CloseDialogue
 
 
 @dataclass(frozen=True)
@@ -97,4 +108,31 @@ class DialogueEnded:
     fault: str | None  # why the engine gave it up; None: it was closed
 
 
-Report = Outgoing | InputTaken | DialogueEnded
+@dataclass(frozen=True)
+class ClipEncoded:
+    """The speech tokens of an EncodeClip, which is over."""
+
+    clip: str
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ClipSpoken:
+    """More audio of a SpeakClip."""
+
+    clip: str
+    samples: Float32Array  # [n], 22.05 kHz, in [-1, 1]
+    is_last: bool
+
+
+@dataclass(frozen=True)
+class ClipFailed:
+    """The clip is over, without a result."""
+
+    clip: str
+    kind: str  # the name of the error's class
+
+
+DialogueReport = Outgoing | InputTaken | DialogueEnded
+ClipReport = ClipEncoded | ClipSpoken | ClipFailed
+Report = DialogueReport | ClipReport

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from fractions import Fraction
 from types import TracebackType
 from typing import Protocol, Self
 
 from antiphon.engine.config import EngineConfig, SessionConfig
 from antiphon.engine.errors import AudioError, InputError, SessionClosedError, TextError
-from antiphon.engine.events import AudioOutput, Event, ResponseCompleted, SessionStarted
+from antiphon.engine.events import AudioOutput, Event, InterruptionReason, ResponseCompleted, SessionStarted
 from antiphon.engine.hear.audio import check_audio, check_rate
 from antiphon.engine.history import HistoryItem
 from antiphon.engine.messages import (
@@ -22,6 +23,7 @@ from antiphon.engine.messages import (
     InputTaken,
     OpenDialogue,
     Outgoing,
+    Played,
     PushAudio,
     PushText,
     Report,
@@ -164,17 +166,30 @@ class Session:
         await self._send(Commit(self.session_id, response_id))
         return response_id
 
-    async def cancel(self, heard_seconds: float | None = None) -> None:
+    async def cancel(
+        self,
+        heard_seconds: float | Fraction | None = None,
+        *,
+        response_id: str | None = None,
+        queued: bool = True,
+        reason: InterruptionReason = InterruptionReason.CLIENT_CANCELLED,
+    ) -> None:
         """Stop the answer under way, and those queued behind it. Without one, nothing happens.
 
         `heard_seconds` is how much of it the caller has heard; None estimates it by the clock from the first audio
-        on. The history keeps what was heard.
+        on. The history keeps what was heard. `response_id`: only if this is the answer under way. Without `queued`
+        those behind it stay.
         """
         self._check_open()
         if heard_seconds is not None and not heard_seconds >= 0:
             raise InputError(f"heard_seconds is {heard_seconds}; expected 0 or more.")
         heard: WaveSample | None = None if heard_seconds is None else wave_sample_at(heard_seconds)
-        await self._send(Cancel(self.session_id, heard))
+        await self._send(Cancel(self.session_id, heard, reason, response_id, queued))
+
+    async def played(self, response_id: str) -> None:
+        """An answer was heard to its end: where the config awaits playback, it is over. Any other id does nothing."""
+        self._check_open()
+        await self._send(Played(self.session_id, response_id))
 
     async def events(self) -> AsyncIterator[Event]:
         """Events as they come, until the session is closed. May be entered again: it goes on where it stopped."""

@@ -90,7 +90,7 @@ def wave_seconds(position: WaveSample) -> Fraction:
     return Fraction(position, OUTPUT_RATE)
 
 
-def wave_sample_at(seconds: float) -> WaveSample:
+def wave_sample_at(seconds: float | Fraction) -> WaveSample:
     """The last wave sample that `seconds` of playback have reached."""
     return WaveSample(int(seconds * OUTPUT_RATE))
 

@@ -1,6 +1,6 @@
 """One turn, hear → think → speak, as a resumable state machine.
 
-    LISTENING → ENCODING → QUEUED → PREFILL → DECODING ⇄ SPEAKING → DONE
+    LISTENING → ENCODING → QUEUED → PREFILL → DECODING ⇄ SPEAKING → [PLAYING] → DONE
 
 It owns no model. Whoever has its next input advances it: the caller pushes audio, the loop brings encoded blocks,
 sampled ids and decoded chunks, each in a batch with other turns. It says what it waits for (`encode_requests`, then
@@ -13,6 +13,7 @@ from enum import Enum
 
 from antiphon.engine.answer import Answer
 from antiphon.engine.events import (
+    AudioCompleted,
     Event,
     Failure,
     FinishReason,
@@ -40,6 +41,7 @@ class Phase(Enum):
     PREFILL = "prefill"  # the LM, for the first id
     DECODING = "decoding"  # the LM, for the next id
     SPEAKING = "speaking"  # the decoder: a chunk is due
+    PLAYING = "playing"  # the caller, to hear the answer's end
     DONE = "done"
 
 
@@ -49,6 +51,7 @@ class Turn:
 
     index: int  # within the dialogue, from 0
     input: Listener | str
+    await_playback: bool = False  # over once `played` is called, not before
     input_seconds: float = 0.0  # of audio pushed
     response_id: str | None = None  # given at commit
     arrival: int = 0  # the order of commits in the engine, given at commit
@@ -65,6 +68,8 @@ class Turn:
         if self._done:
             return Phase.DONE
         if self.answer is not None:
+            if self.answer.is_done:
+                return Phase.PLAYING
             if self.answer.chunk_job is not None:
                 return Phase.SPEAKING
             return Phase.DECODING if self.answer.ids else Phase.PREFILL
@@ -131,16 +136,18 @@ class Turn:
             stopwatch.first_audio(now)
         return [*events, *self._completed_if_done(now)]
 
-    def cancel(self, heard: WaveSample | None, now: float) -> list[Event]:
+    def played(self, now: float) -> list[Event]:
+        """The caller has heard all of the answer. One that has not ended yet is not over either."""
+        return [self._complete(self._ended_for, now)] if self.phase is Phase.PLAYING else []
+
+    def cancel(self, heard: WaveSample | None, reason: InterruptionReason, now: float) -> list[Event]:
         """Stop the answer. `heard` is what the caller says was heard; None asks the clock."""
         if self.answer is None:
             return [self._started(), self._complete(FinishReason.INTERRUPTED, now)]
         estimated = heard is None
         heard = self.answer.heard_by(now) if heard is None else WaveSample(min(heard, self.answer.sent_samples))
         self.answer.cut(heard)
-        interrupted = Interrupted(
-            self.answer.response_id, InterruptionReason.CLIENT_CANCELLED, heard, len(self.answer.ids), estimated
-        )
+        interrupted = Interrupted(self.answer.response_id, reason, heard, len(self.answer.ids), estimated)
         return [interrupted, self._complete(FinishReason.INTERRUPTED, now)]
 
     def fail(self, error: Exception, now: float) -> list[Event]:
@@ -166,8 +173,15 @@ class Turn:
         answer, _ = self._running
         if not answer.is_done:
             return []
+        if self.await_playback:
+            return [AudioCompleted(answer.response_id, answer.sent_samples)]
+        return [self._complete(self._ended_for, now)]
+
+    @property
+    def _ended_for(self) -> FinishReason:
+        answer, _ = self._running
         assert answer.finish_reason is not None, "a done answer has a reason"
-        return [self._complete(answer.finish_reason, now)]
+        return answer.finish_reason
 
     def _complete(self, reason: FinishReason, now: float, failure: Failure | None = None) -> Event:
         assert self.response_id is not None and self.stopwatch is not None, "only a committed turn completes"

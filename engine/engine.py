@@ -9,16 +9,20 @@ from typing import Self
 
 import torch
 
+from antiphon.engine.clips import Clip
 from antiphon.engine.clock import Clock, MonotonicClock
 from antiphon.engine.config import EngineConfig, SessionConfig
-from antiphon.engine.errors import CheckpointError, EngineFullError, SessionClosedError
+from antiphon.engine.errors import CheckpointError, EngineFullError, SessionClosedError, TokenError
+from antiphon.engine.hear.audio import check_audio, check_rate
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
 from antiphon.engine.history import HistoryItem
 from antiphon.engine.loop import EngineLoop, LoopStats
-from antiphon.engine.messages import Command, Report
+from antiphon.engine.messages import ClipEncoded, ClipFailed, ClipSpoken, Command, EncodeClip, Report, SpeakClip
 from antiphon.engine.session import Session
 from antiphon.engine.speak.decoder import SpeechDecoder
+from antiphon.engine.speak.inputs import TokensLike, checked_tokens
 from antiphon.engine.think.language_model import LanguageModel
+from antiphon.engine.types import ArrayLike
 from antiphon.engine.weights.folders import DECODER_FOLDER, LANGUAGE_MODEL_FOLDER, TOKENIZER_FOLDER
 
 _log = logging.getLogger(__name__)
@@ -44,8 +48,9 @@ class Engine:
         check_parts(tokenizer, lm, decoder)
         self._loop = EngineLoop(tokenizer, lm, decoder, self.config, clock or MonotonicClock(), self._report)
         self._sessions: dict[str, Session] = {}
+        self._clips: dict[str, Clip] = {}
         self._names = itertools.count(1)
-        self._lock = threading.Lock()  # guards _sessions, _thread and _fault
+        self._lock = threading.Lock()  # guards _sessions, _clips, _thread and _fault
         self._work = threading.Event()
         self._closing = False
         self._thread: threading.Thread | None = None
@@ -84,7 +89,28 @@ class Engine:
             self.lm.chat_prompt([*config.history, HistoryItem("user", text="?")])
         return Session(f"dialogue-{next(self._names)}", config, self.config, self)
 
-    # For the sessions
+    def encode(self, pcm: ArrayLike, rate: int) -> Clip:
+        """A clip to be entered with `async with`: its `ids()` are those of a turn with this audio, f32[n] at `rate` Hz.
+
+        It shares the engine's thread with the dialogues. Raises AudioError and, on entering, as `session` does.
+        """
+        samples, rate = check_audio(pcm), check_rate(rate)
+        name = f"clip-{next(self._names)}"
+        return Clip(name, EncodeClip(name, samples, rate), self)
+
+    def speak(self, codes: TokensLike) -> Clip:
+        """A clip to be entered with `async with`: its `waves()` are those of an answer with these speech tokens.
+
+        It shares the engine's thread with the dialogues. Raises TokenError for none, or one outside the codebook, and,
+        on entering, as `session` does.
+        """
+        ids = checked_tokens(codes, self.lm.vocabulary.n_codes)
+        if not ids:
+            raise TokenError("there are no speech tokens to speak; expected at least one.")
+        name = f"clip-{next(self._names)}"
+        return Clip(name, SpeakClip(name, tuple(ids)), self)
+
+    # For the sessions and clips
 
     def open(self, session: Session) -> None:
         """Register a session that is being entered."""
@@ -97,12 +123,18 @@ class Engine:
                     "Try again later."
                 )
             self._sessions[session.session_id] = session
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="antiphon-engine", daemon=True)
-                self._thread.start()
+            self._start()
+
+    def open_clip(self, clip: Clip) -> None:
+        """Register a clip that is being entered."""
+        with self._lock:
+            if self._fault is not None:
+                raise SessionClosedError(self._fault)
+            self._clips[clip.name] = clip
+            self._start()
 
     def submit(self, command: Command) -> None:
-        """Hand a session's command to the loop."""
+        """Hand a command to the loop."""
         self._loop.submit(command)
         self._work.set()
 
@@ -110,6 +142,11 @@ class Engine:
         """A session was closed: it receives nothing more."""
         with self._lock:
             self._sessions.pop(session_id, None)
+
+    def forget_clip(self, name: str) -> None:
+        """A clip was left: it receives nothing more."""
+        with self._lock:
+            self._clips.pop(name, None)
 
     def close(self) -> None:
         """End all sessions and the engine's thread. Closing twice does nothing."""
@@ -139,7 +176,18 @@ class Engine:
             self._stop(f"the engine's loop died of {type(error).__name__}: load the engine again.")
             raise
 
+    def _start(self) -> None:
+        """Start the loop's thread, if it does not run yet. With the lock."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name="antiphon-engine", daemon=True)
+            self._thread.start()
+
     def _report(self, report: Report) -> None:
+        if isinstance(report, ClipEncoded | ClipSpoken | ClipFailed):
+            clip = self._clips.get(report.clip)
+            if clip is not None:
+                clip.deliver(report)
+            return
         session = self._sessions.get(report.dialogue)
         if session is not None:
             session.deliver(report)
@@ -148,9 +196,13 @@ class Engine:
         with self._lock:
             self._fault = self._fault or why
             sessions = list(self._sessions.values())
+            clips = list(self._clips.values())
             self._sessions.clear()
+            self._clips.clear()
         for session in sessions:
             session.fail(why)
+        for clip in clips:
+            clip.fail(why)
 
 
 def check_parts(tokenizer: SpeechTokenizer, lm: LanguageModel, decoder: SpeechDecoder) -> None:

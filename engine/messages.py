@@ -81,7 +81,35 @@ class CloseDialogue:
     dialogue: str
 
 
-Command = OpenDialogue | PushAudio | PushText | ClearInput | Commit | Cancel | Played | AudioRead | CloseDialogue
+@dataclass(frozen=True)
+class EncodeClip:
+    """Audio to speech tokens, apart from any dialogue."""
+
+    clip: str
+    samples: Float32Array  # [n], one channel, finite, at least one
+    rate: int  # Hz
+
+
+@dataclass(frozen=True)
+class SpeakClip:
+    """Speech tokens to audio, apart from any dialogue."""
+
+    clip: str
+    codes: tuple[int, ...]  # of the speech tokenizer, at least one
+
+
+@dataclass(frozen=True)
+class DropClip:
+    """Nobody waits for the clip any more."""
+
+    clip: str
+
+
+DialogueCommand = (
+    OpenDialogue | PushAudio | PushText | ClearInput | Commit | Cancel | Played | AudioRead | CloseDialogue
+)
+ClipCommand = EncodeClip | SpeakClip | DropClip
+Command = DialogueCommand | ClipCommand
 
 
 @dataclass(frozen=True)

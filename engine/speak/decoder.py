@@ -19,7 +19,7 @@ from antiphon.engine.speak.vocoder import HiFT
 from antiphon.engine.types import ArrayLike, Float32Array
 from antiphon.engine.weights.convert import fold_weight_norm
 from antiphon.engine.weights.fill import fill, unfilled
-from antiphon.engine.weights.names import rename_flow
+from antiphon.engine.weights.names import official_flow_name, rename_flow
 from antiphon.engine.weights.read_configs import read_decoder_config
 from antiphon.engine.weights.reader import open_pickle
 
@@ -46,7 +46,14 @@ class SpeechDecoder:
         config = read_decoder_config(Path(folder))
         with unfilled():
             flow, vocoder = Flow(config.flow), HiFT(config.vocoder)
-        fill(flow, open_pickle(Path(folder) / "flow.pt"), rename=rename_flow, device=place, dtype=precision)
+        fill(
+            flow,
+            open_pickle(Path(folder) / "flow.pt"),
+            rename=rename_flow,
+            official=official_flow_name,
+            device=place,
+            dtype=precision,
+        )
         fill(vocoder, fold_weight_norm(open_pickle(Path(folder) / "hift.pt")), device=place, dtype=torch.float32)
         vocoder.cast_filter(precision)
         return cls(flow.eval().requires_grad_(False), vocoder.eval().requires_grad_(False))

@@ -33,6 +33,7 @@ def fill(
     source: TensorSource,
     *,
     rename: Rename | None = None,
+    official: Callable[[str], str] | None = None,
     device: torch.device | str,
     dtype: torch.dtype,
 ) -> None:
@@ -41,13 +42,13 @@ def fill(
     Floating tensors take `dtype`; integer ones keep the module's. Tensors are read one at a time, so memory peaks at
     the module and one tensor. What is computed and not stored must be computed where it is used: a module with
     non-persistent buffers cannot be filled. `rename` turns a tensor's name in the file into the module's, or into None
-    where the module has no use for it.
+    where the module has no use for it; `official` is the way back, to name what is missing as the file should have it.
     Raises CheckpointError, before reading any values, that names missing, surplus and misshapen tensors and wrong
     dtypes, with what was expected.
     """
     expected = module.state_dict()
     origins = _origins(source, rename)
-    _check(source, origins, expected)
+    _check(source, origins, expected, official or str)
     for name, wanted in expected.items():
         tensor = source.read(origins[name])
         _set(module, name, tensor.to(device, dtype if wanted.is_floating_point() else wanted.dtype))
@@ -71,21 +72,23 @@ class _WithoutInitialValues(TorchFunctionMode):
 def _origins(source: TensorSource, rename: Rename | None) -> dict[str, str]:
     """The module's names → the file's."""
     origins: dict[str, str] = {}
-    for official in source.names():
-        name = official if rename is None else rename(official)
+    for origin in source.names():
+        name = origin if rename is None else rename(origin)
         if name is None:
             continue
         if name in origins:
-            raise CheckpointError(f"{source.path}: both {origins[name]} and {official} stand for {name}; expected one.")
-        origins[name] = official
+            raise CheckpointError(f"{source.path}: both {origins[name]} and {origin} stand for {name}; expected one.")
+        origins[name] = origin
     return origins
 
 
-def _check(source: TensorSource, origins: dict[str, str], expected: dict[str, torch.Tensor]) -> None:
+def _check(
+    source: TensorSource, origins: dict[str, str], expected: dict[str, torch.Tensor], official: Callable[[str], str]
+) -> None:
     """Refuse a source that does not hold exactly the `expected` tensors."""
-    missing = [f"{name} {list(wanted.shape)}" for name, wanted in expected.items() if name not in origins]
+    missing = [f"{official(name)} {list(wanted.shape)}" for name, wanted in expected.items() if name not in origins]
     surplus = [
-        f"{official} {list(source.spec(official).shape)}" for name, official in origins.items() if name not in expected
+        f"{origin} {list(source.spec(origin).shape)}" for name, origin in origins.items() if name not in expected
     ]
     misshapen, mistyped = [], []
     for name, wanted in expected.items():

@@ -6,7 +6,7 @@ Every rank beyond the 256 bytes is two earlier ones joined, as in any byte-pair 
 import re
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain, islice, product
+from itertools import chain, product
 from string import ascii_letters, ascii_lowercase
 from typing import Final
 
@@ -86,6 +86,6 @@ def _made_up() -> Iterator[bytes]:
     yield from (f" {letter}".encode() for letter in ascii_letters)
     yield from (first.encode() + second.encode() for first, second in product(ascii_letters, repeat=2))
     for length in range(2, _LONGEST_MADE_UP + 1):
-        for letters in islice(product(ascii_lowercase, repeat=length), None):
+        for letters in product(ascii_lowercase, repeat=length):
             group = "".join(letters).encode()
             yield from (group, b" " + group)

@@ -21,7 +21,7 @@ from typing import Final
 from antiphon.engine.timeline import WireSample
 
 FRESH_SECONDS: Final = 1.0  # a report may be this old; players are asked for one about every 0.2 s
-_ROUNDING: Final = 1e-6  # of a sample, in a clock's floating-point seconds
+_ROUNDING: Final = 1e-3  # of a sample: what seconds in floating point may lack after weeks of uptime
 
 
 class ReportOutcome(Enum):
@@ -83,7 +83,7 @@ class Playback:
         return ReportOutcome.TAKEN if played <= furthest else ReportOutcome.LIMITED
 
     def heard(self, now: float) -> Heard:
-        """What was heard until now; it never gets less."""
+        """What was heard until now. A report may tell less than the clock did before it."""
         if self._stopped:
             return Heard(self._reported or WireSample(0), estimated=False)
         if self._reported is not None and (self._reported == self.sent or self._is_fresh(now)):

@@ -88,7 +88,7 @@ class LeakyBucket:
         """Seconds until `amount` units fit. 0: they did, and are in; infinity: they never will."""
         if amount > self.capacity:
             return math.inf
-        leaked = int(now * _NANOSECONDS) * self.leak // _NANOSECONDS
+        leaked = round(now * _NANOSECONDS) * self.leak // _NANOSECONDS
         empty_at = max(self._empty_at, leaked) + amount
         over = empty_at - leaked - self.capacity
         if over > 0:

@@ -19,6 +19,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from antiphon.engine import errors
 from antiphon.engine.errors import (
     AudioError,
     ContextOverflowError,
@@ -73,8 +74,9 @@ def status_of_error(error: Exception, field: str = "", metadata: Mapping[str, st
 
 def status_of_failure(failure: Failure) -> status_pb2.Status:
     """What a client is told of an answer that failed: what it gave, what the server lacked, or a logged incident."""
-    for kind, reason, retry_after in _ENGINE_ERRORS:
-        if failure.kind == kind.__name__:
+    kind = getattr(errors, failure.kind, None) if failure.kind in errors.__all__ else None
+    for known, reason, retry_after in _ENGINE_ERRORS:
+        if kind is not None and issubclass(kind, known):
             return _status(RefusalError(reason, failure.message, retry_after), {})
     incident = token_hex(8)
     log_event(_log, logging.ERROR, "answer_failed", incident=incident, error=failure.kind)

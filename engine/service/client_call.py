@@ -275,7 +275,7 @@ class Call:
         resumed = bool(self.session_id)
         self._was_open = True
         self._resume_token = started.resume_token
-        self._resume_window = started.config.resume_window.ToTimedelta().total_seconds()
+        self._resume_window = min(self.config.resume_window, started.config.resume_window.ToTimedelta().total_seconds())
         if resumed:
             self._outbox.resume_at(started.next_input_sample)
             return started.next_input_sample

@@ -1,5 +1,6 @@
 """From gRPC's errors to ours: google.rpc.Status read into `antiphon.errors.CallError` and its kinds."""
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeVar
 
@@ -28,6 +29,7 @@ _KINDS: Final[dict[str, type[CallError]]] = {
     "UNAUTHENTICATED": AuthenticationError,
     "UNAVAILABLE": UnavailableError,
 }
+_BROKEN: Final = ("RST_STREAM", "Internal error from Core")  # the latter: grpc.aio, of a write as the line broke
 _Detail = TypeVar("_Detail", bound=Message)
 
 
@@ -64,7 +66,7 @@ def error_of_call(error: grpc.aio.AioRpcError) -> CallError:
     code: str = error.code().name
     message = error.details() or "the server gave no message"
     # What gRPC says when a connection, or a stream alone, breaks under a call; a server of ours adds its reason.
-    if code in ("UNAVAILABLE", "CANCELLED") or (code == "INTERNAL" and "RST_STREAM" in message):
+    if code in ("UNAVAILABLE", "CANCELLED") or (code == "INTERNAL" and any(words in message for words in _BROKEN)):
         return ConnectionLostError(f"the connection failed: {message}", code=code)
     return _KINDS.get(code, ServerError)(message, code=code)
 
@@ -82,5 +84,6 @@ def _status_in(metadata: Iterable[tuple[str, str | bytes]]) -> status_pb2.Status
 def _details(status: status_pb2.Status, kind: type[_Detail]) -> Iterator[_Detail]:
     for packed in status.details:
         detail = kind()
-        if packed.Is(kind.DESCRIPTOR) and packed.Unpack(detail):
-            yield detail
+        with contextlib.suppress(DecodeError):  # a detail nobody can read says nothing
+            if packed.Unpack(detail):
+                yield detail

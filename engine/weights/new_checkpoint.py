@@ -124,7 +124,7 @@ def _check_room(folder: Path, size: str, needed: int) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise InputError(
-            f"the disk of {folder} has {free / 1e9:.1f} GB free; a checkpoint of size {size} needs {needed / 1e9:.1f} "
+            f"the disk of {folder} has {free / 1e9:.2f} GB free; a checkpoint of size {size} needs {needed / 1e9:.2f} "
             "GB. Make room, or choose a smaller size."
         )
 

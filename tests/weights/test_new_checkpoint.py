@@ -187,7 +187,7 @@ def test_what_cannot_be_done_is_refused_and_leaves_nothing(tmp_path: Path, monke
         new_checkpoint(tmp_path / "full" / "thesis.txt")
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 0, 2_000_000_000))
-        with pytest.raises(InputError, match=r"has 2\.0 GB free; a checkpoint of size 9b needs 21\.1 GB"):
+        with pytest.raises(InputError, match=r"has 2\.00 GB free; a checkpoint of size 9b needs 21\.\d\d GB"):
             new_checkpoint(tmp_path / "new", "9b")
 
     def full_disk(*_: object) -> None:

@@ -40,8 +40,19 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     talk = verbs.add_parser("talk", help="answer a recorded question by voice")
-    talk.add_argument("audio", type=Path, help="a wav, mp3, flac or other audio file; its first channel is heard")
+    talk.add_argument(
+        "audio",
+        type=Path,
+        help="a wav, mp3, flac or other audio file; its first channel is heard. With --server also '-': raw 16-bit "
+        "PCM, mono, from standard input",
+    )
     _add_answer_options(talk)
+    talk.add_argument("--rate", type=int, help="of '-', in Hz: 8000, 16000, 22050, 24000 or 48000")
+    talk.add_argument(
+        "--realtime",
+        action="store_true",
+        help="with --server: speak at the audio's own pace; the server hears when a turn is over",
+    )
     talk.set_defaults(run=_talk)
 
     say = verbs.add_parser("say", help="answer a written question by voice")
@@ -76,13 +87,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
+def _add_model_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
     default = os.environ.get(_MODEL_VARIABLE)
     parser.add_argument(
         "--model",
         type=Path,
         default=default,
-        required=default is None,
+        required=required and default is None,
         help=f"a folder with the three official folders inside (default: ${_MODEL_VARIABLE})",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
@@ -91,7 +102,8 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_answer_options(parser: argparse.ArgumentParser) -> None:
-    _add_model_options(parser)
+    _add_model_options(parser, required=False)
+    _add_server_options(parser)
     sampling = _SESSION.sampling
     parser.add_argument("--out", type=Path, default=Path("answer.wav"), help="the answer's wav (default: %(default)s)")
     parser.add_argument("--temperature", type=float, default=sampling.temperature, help="default: %(default)s")
@@ -105,16 +117,46 @@ def _add_answer_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--streaming", choices=("reference",), default=_SESSION.streaming, help="default: %(default)s")
 
 
+def _add_server_options(parser: argparse.ArgumentParser) -> None:
+    server = parser.add_argument_group("a server instead of --model")
+    server.add_argument("--server", metavar="HOST:PORT", help="call this server")
+    server.add_argument(
+        "--api-key-file", type=Path, help="a file with nothing but the key (default: $ANTIPHON_API_KEY, if set)"
+    )
+    server.add_argument("--tls", action="store_true", help="an encrypted line, trusting the system's certificates")
+    server.add_argument("--tls-ca", type=Path, help="an encrypted line, trusting these certificates (PEM)")
+    server.add_argument("--tls-cert", type=Path, help="this client's own certificate (PEM), if the server asks")
+    server.add_argument("--tls-key", type=Path, help="its private key (PEM)")
+
+
+def _check_model(options: argparse.Namespace) -> None:
+    if options.model is None:
+        raise InputError("who is to answer? Name a model folder with --model, or a server with --server.")
+
+
 def _talk(options: argparse.Namespace) -> int:
+    if options.server is not None:
+        from antiphon.engine.cli_call import CallOptions, call_audio
+
+        return call_audio(options.audio, options.rate, CallOptions.of(options))
+    if options.realtime or options.rate is not None:
+        raise InputError("--realtime and --rate go with --server.")
     from antiphon.engine.cli_answer import AnswerOptions, answer_audio
 
+    _check_model(options)
     return answer_audio(options.audio, AnswerOptions.of(options))
 
 
 def _say(options: argparse.Namespace) -> int:
+    text = sys.stdin.read() if options.text == "-" else options.text
+    if options.server is not None:
+        from antiphon.engine.cli_call import CallOptions, call_text
+
+        return call_text(text, CallOptions.of(options))
     from antiphon.engine.cli_answer import AnswerOptions, answer_text
 
-    return answer_text(sys.stdin.read() if options.text == "-" else options.text, AnswerOptions.of(options))
+    _check_model(options)
+    return answer_text(text, AnswerOptions.of(options))
 
 
 def _tokenize(options: argparse.Namespace) -> int:

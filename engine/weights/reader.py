@@ -125,8 +125,7 @@ class _SafetensorsFolder:
         return TensorSpec(stored.shape, stored.dtype, file)
 
     def read(self, name: str) -> torch.Tensor:
-        file, stored = self._stored[name]
-        return read_tensor(file, name, stored)
+        return read_tensor(self._stored[name][0], name)
 
 
 class _StateDict:

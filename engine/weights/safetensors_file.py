@@ -1,5 +1,8 @@
 """One safetensors file: its header read and checked, its tensors read one at a time.
 
+The library reads the values. The header is read here, because the library's refusal of a bad file does not say which
+tensor is cut off or of the wrong size.
+
 The format (huggingface/safetensors, README): the header's length as a little-endian u64, the header as JSON, then the
 tensors' bytes, which begin at 0, follow one another without gaps and end where the file ends.
 """
@@ -11,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeGuard
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from antiphon.engine.errors import CheckpointError
 from antiphon.engine.weights.folders import parse_json
@@ -69,18 +73,14 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     return tensors
 
 
-def read_tensor(path: Path, name: str, stored: StoredTensor) -> torch.Tensor:
-    """A tensor's values, in memory of their own."""
-    data = torch.empty(stored.stop - stored.start, dtype=torch.uint8)
+def read_tensor(path: Path, name: str) -> torch.Tensor:
+    """A tensor's values, in memory of their own. Raises CheckpointError where the file has changed since its header."""
     try:
-        with path.open("rb") as file:
-            file.seek(stored.start)
-            read = file.readinto(data.numpy().data) if len(data) else 0
-    except OSError as error:
-        raise CheckpointError(f"{path}: {name} cannot be read: {error.strerror}.") from error
-    if read != len(data):
-        raise CheckpointError(f"{path}: {name} has {read} bytes now; expected {len(data)}. Did the file change?")
-    return data.view(stored.dtype).view(stored.shape)
+        with safe_open(path, framework="pt") as file:
+            tensor: torch.Tensor = file.get_tensor(name).clone()
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: {name} cannot be read now ({error}). Did the file change?") from error
+    return tensor
 
 
 def _stored(entry: Any, begin: int, where: str) -> StoredTensor:

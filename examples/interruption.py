@@ -3,8 +3,8 @@
     antiphon serve --model checkpoints/tiny
     python examples/interruption.py
 
-A question in writing is answered aloud. The player reports how far it is, as every client should that can be interrupted,
-and stops after a second. What the model will remember of its answer is what was heard of it.
+A question in writing is answered aloud. The player reports how far it is, as every client should that can be
+interrupted, and stops after a second. What the model will remember of its answer is what was heard of it.
 """
 
 import argparse

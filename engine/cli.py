@@ -12,10 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from antiphon.engine.config import SessionConfig
+from antiphon.engine.config import EngineConfig, SessionConfig
 from antiphon.engine.errors import AntiphonError, InputError
+from antiphon.engine.service.settings import ServiceSettings, limits
 
+_ENGINE = EngineConfig()
 _SESSION = SessionConfig()
+_SERVICE = ServiceSettings()
 _MODEL_VARIABLE = "ANTIPHON_MODEL"
 
 
@@ -59,6 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     say.add_argument("text", help="what you say; '-' reads standard input")
     _add_answer_options(say)
     say.set_defaults(run=_say)
+
+    serve = verbs.add_parser("serve", help="serve spoken dialogues over gRPC, until SIGTERM")
+    _add_serve_options(serve)
+    serve.set_defaults(run=_serve)
 
     tokenize = verbs.add_parser("tokenize", help="print the speech tokens of audio files")
     tokenize.add_argument("audio", type=Path, nargs="+")
@@ -157,6 +164,37 @@ def _say(options: argparse.Namespace) -> int:
 
     _check_model(options)
     return answer_text(text, AnswerOptions.of(options))
+
+
+def _add_serve_options(parser: argparse.ArgumentParser) -> None:
+    _add_model_options(parser)
+    parser.add_argument("--host", default=_SERVICE.host, help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=_SERVICE.port, help="0: any that is free (default: %(default)s)")
+    parser.add_argument("--reflection", action="store_true", help="let clients ask what the calls are (grpcurl)")
+    parser.add_argument("--api-key-file", type=Path, help="lines of NAME:KEY or NAME:sha256:HEX; read again on change")
+    parser.add_argument("--tls-cert", type=Path, help="the server's certificate, PEM")
+    parser.add_argument("--tls-key", type=Path, help="its key, PEM")
+    parser.add_argument("--tls-client-ca", type=Path, help="take only clients with a certificate of these authorities")
+    limited = parser.add_argument_group("limits")
+    limited.add_argument(
+        "--max-dialogues", type=int, default=_ENGINE.max_dialogues, help="dialogues open at once (default: %(default)s)"
+    )
+    limited.add_argument(
+        "--kv-tokens", type=int, default=_ENGINE.kv_tokens, help="positions the KV pool holds (default: %(default)s)"
+    )
+    for limit in limits():
+        limited.add_argument(
+            "--" + limit.name.replace("_", "-"),
+            type=type(limit.default),
+            default=limit.default,
+            help=f"{limit.metadata['help']} (default: %(default)s)",
+        )
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from antiphon.engine.cli_serve import ServeOptions, serve
+
+    return serve(ServeOptions.of(options))
 
 
 def _tokenize(options: argparse.Namespace) -> int:

@@ -78,6 +78,11 @@ class Engine:
         """What the engine holds and has run; exact while it is idle."""
         return self._loop.stats
 
+    @property
+    def fault(self) -> str | None:
+        """Why the engine can serve no more; None while it can."""
+        return self._fault
+
     def session(self, config: SessionConfig | None = None) -> Session:
         """A new dialogue, to be entered with `async with`.
 

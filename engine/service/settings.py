@@ -1,80 +1,72 @@
-"""Every limit of the service, with its unit and default. The command line takes its defaults from here."""
+"""Every limit of the service, with its unit and default. The command line takes its options from here."""
 
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, field, fields
 from ipaddress import ip_address
+from typing import Any, TypeVar
 
 from antiphon.engine.errors import InputError
 
 _MEBIBYTE = 1024 * 1024
-_POSITIVE = (
-    "max_converse_message_bytes",
-    "max_unary_message_bytes",
-    "max_calls",
-    "max_streams_per_connection",
-    "max_waiting_turns",
-    "max_history_items",
-    "max_speech_tokens",
-    "max_side_jobs",
-    "max_resume_bytes",
-    "max_vad_input_speed",
-    "max_vad_input_burst",
-    "max_output_lead",
-    "config_timeout",
-    "read_timeout",
-    "max_session",
-    "connection_idle_timeout",
-    "ping_interval",
-    "drain_timeout",
-)
-_NOT_NEGATIVE = ("max_resume_window", "max_session_notice", "max_dialogues_per_key", "max_audio_per_minute")
+_HELP = "help"
+_MAY_BE_ZERO = "may_be_zero"
+Number = TypeVar("Number", int, float)
+
+
+def _limit(default: Number, help: str, may_be_zero: bool = False) -> Number:
+    """A field that the command line has an option for, with this help."""
+    value: Number = field(default=default, metadata={_HELP: help, _MAY_BE_ZERO: may_be_zero})
+    return value
 
 
 @dataclass(frozen=True)
 class ServiceSettings:
     """Where the service listens and what it allows. Lengths of time are in seconds. Raises InputError."""
 
-    # Where
     host: str = "127.0.0.1"
     port: int = 50051  # 0: any that is free
-    reflection: bool = False  # tell anyone who asks what the calls are
+    reflection: bool = False  # tell whoever may call what the calls are
 
     # Sizes
-    max_converse_message_bytes: int = 64 * 1024
-    max_unary_message_bytes: int = 8 * _MEBIBYTE  # a minute of LINEAR16 at 48 kHz has 5.5 MiB
-    max_history_items: int = 256
-    max_speech_tokens: int = 4_096  # that one Detokenize takes: 5.5 minutes
-    max_resume_bytes: int = 4 * _MEBIBYTE  # of events kept for a resume, in one dialogue
+    max_converse_message_bytes: int = _limit(64 * 1024, "bytes of one message of Converse")
+    # A minute of LINEAR16 at 48 kHz has 5.5 MiB.
+    max_unary_message_bytes: int = _limit(8 * _MEBIBYTE, "bytes of one request of every other call")
+    max_history_items: int = _limit(256, "items of history a dialogue may be opened with")
+    max_speech_tokens: int = _limit(2_048, "speech tokens that one Detokenize takes")
+    max_resume_bytes: int = _limit(4 * _MEBIBYTE, "bytes of events kept for a resume, in one dialogue")
 
     # Counts
-    max_calls: int = 2_048  # open at once, of every kind but health
-    max_streams_per_connection: int = 100
-    max_waiting_turns: int = 4  # committed behind the answer under way
-    max_side_jobs: int = 4  # Tokenize and Detokenize calls at work or waiting for the engine
-    max_dialogues_per_key: int = 64  # open at once; 0: no limit. A key file may say otherwise
-    max_audio_per_minute: float = 3_840.0  # caller's audio of one key; 0: no limit. A key file may say otherwise
+    max_connections: int = _limit(4_096, "connections open at once")
+    max_streams_per_connection: int = _limit(100, "calls open at once on one connection")
+    max_calls: int = _limit(2_048, "calls open at once, health checks apart")
+    max_clips: int = _limit(8, "Tokenize and Detokenize calls under way at once")
+    max_waiting_turns: int = _limit(4, "committed turns of a dialogue behind the answer under way")
+    max_dialogues_per_key: int = _limit(64, "dialogues of one key open at once; 0: no limit", may_be_zero=True)
+    max_audio_per_minute: float = _limit(
+        3_840.0, "seconds of callers' audio a minute, of one key; 0: no limit", may_be_zero=True
+    )
 
     # Speed
-    max_vad_input_speed: float = 1.5  # seconds of audio a second, in SERVER_VAD
-    max_vad_input_burst: float = 5.0  # audio that may come at once, in SERVER_VAD
-    max_output_lead: float = 1.0  # audio sent ahead of its playback
+    max_vad_input_speed: float = _limit(1.5, "seconds of audio a second that SERVER_VAD takes")
+    max_vad_input_burst: float = _limit(5.0, "seconds of audio that SERVER_VAD takes at once")
+    max_output_lead: float = _limit(1.0, "seconds that an answer is sent ahead of its playback")
 
     # Patience
-    config_timeout: float = 10.0  # for the first message of a Converse
-    read_timeout: float = 20.0  # for a client to take what it is sent
-    connection_idle_timeout: float = 300.0  # a connection without calls is closed
-    ping_interval: float = 5.0  # clients may ping this often, with or without calls
-    max_session: float = 7_200.0  # a dialogue, over all its calls
-    max_session_notice: float = 60.0  # GoAway comes so long before that
-    max_resume_window: float = 300.0  # a dialogue without a call
-    drain_timeout: float = 30.0  # for answers under way, once the server shuts down
+    config_timeout: float = _limit(10.0, "seconds a client has for the first message of a call")
+    read_timeout: float = _limit(20.0, "seconds a client may leave unread what it is sent")
+    connection_idle_timeout: float = _limit(300.0, "seconds until a connection without calls is closed")
+    ping_interval: float = _limit(5.0, "clients may ping this often, in seconds, with or without calls")
+    keepalive_interval: float = _limit(20.0, "seconds of silence until a client is asked whether it is there")
+    keepalive_timeout: float = _limit(10.0, "seconds it has to say so")
+    max_session: float = _limit(7_200.0, "seconds a dialogue may last, over all its calls")
+    max_session_notice: float = _limit(60.0, "seconds before that at which its client is told", may_be_zero=True)
+    max_resume_window: float = _limit(300.0, "seconds a dialogue may be kept without a call", may_be_zero=True)
+    drain_timeout: float = _limit(30.0, "seconds that answers under way have once the server shuts down")
 
     def __post_init__(self) -> None:
-        for name in _POSITIVE:
-            if not getattr(self, name) > 0:  # NaN is out of range too
-                raise InputError(f"{name} is {getattr(self, name)}; expected more than 0.")
-        for name in _NOT_NEGATIVE:
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more.")
+        for limit in limits():
+            value, lowest_is_zero = getattr(self, limit.name), limit.metadata[_MAY_BE_ZERO]
+            if not (value >= 0 if lowest_is_zero else value > 0):  # NaN is out of range too
+                raise InputError(f"{limit.name} is {value}; expected {'0 or more' if lowest_is_zero else 'above 0'}.")
         if not 0 <= self.port <= 65_535:
             raise InputError(f"port is {self.port}; expected 0 to 65535.")
 
@@ -92,3 +84,8 @@ class ServiceSettings:
             return ip_address(self.host).is_loopback
         except ValueError:  # a name: it may resolve to anything
             return False
+
+
+def limits() -> list[Field[Any]]:
+    """The fields that are limits; `metadata["help"]` says what each one is."""
+    return [limit for limit in fields(ServiceSettings) if _HELP in limit.metadata]

@@ -4,6 +4,7 @@ All ids come from the model folder's files. Text never becomes a control id, wha
 """
 
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -69,6 +70,15 @@ class Vocabulary:
         """
         folder = Path(folder)
         return cls(read_ranks(folder), read_added_tokens(folder))
+
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, of what every id stands for."""
+        digest = sha256(f"{self._first_speech_id} {self.n_codes}\n".encode())
+        for name, token in sorted(self._control_ids.items(), key=lambda item: item[1]):
+            digest.update(f"{token} {name}\n".encode())
+        for token, text in sorted(self._bytes.items()):
+            digest.update(f"{token} {text.hex()}\n".encode())
+        return digest.hexdigest()
 
     def encode(self, text: str) -> list[int]:
         """Text as ids. `<|user|>` and the like, written out, stay text. Raises TextError when it is too long."""

@@ -1,0 +1,99 @@
+"""SpeechTokenizerService: the two ends of the model by themselves."""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+import numpy as np
+
+from antiphon.engine.service.convert import check_codec, duration
+from antiphon.engine.service.endpoints import Call, Endpoint
+from antiphon.engine.service.formats import NATIVE_FORMAT, WireFormat, wire_format
+from antiphon.engine.service.host import Host
+from antiphon.engine.service.quotas import OpenLimit
+from antiphon.engine.service.refusals import FieldViolation, InvalidRequestError, Reason
+from antiphon.engine.service.wire_audio import WaveOut, whole_audio
+from antiphon.engine.types import Float32Array
+from antiphon.v1 import audio_pb2, speech_tokenizer_pb2
+from antiphon.v1.speech_tokenizer_pb2 import (
+    DetokenizeRequest,
+    DetokenizeResponse,
+    TokenizeRequest,
+    TokenizeResponse,
+)
+
+_LONGEST_PIECE: Final = 1  # second of audio in one DetokenizeResponse
+
+
+class TokenizerServicer:
+    """Tokenize and Detokenize, through the engine's own thread and beside its dialogues."""
+
+    service: Final[str] = speech_tokenizer_pb2.DESCRIPTOR.services_by_name["SpeechTokenizerService"].full_name
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._open = OpenLimit(host.settings.max_clips, Reason.SERVER_FULL, "clips")
+
+    def endpoints(self) -> list[Endpoint]:
+        """The service's methods."""
+        limit = self._host.settings.max_unary_message_bytes
+        return [
+            Endpoint(self.service, "Tokenize", TokenizeRequest, self.tokenize, limit),
+            Endpoint(self.service, "Detokenize", DetokenizeRequest, self.detokenize, limit),
+        ]
+
+    async def tokenize(self, call: Call[TokenizeRequest, TokenizeResponse]) -> None:
+        """A clip's speech tokens."""
+        host = self._host
+        request = await call.read_one(host.settings.config_timeout)
+        audio_format = wire_format(request.audio_format, "audio_format")
+        with self._open.take("server"):
+            samples = await whole_audio(request.audio, audio_format, host, call.caller)
+            async with host.engine.encode(samples, audio_format.rate) as clip:
+                ids = await clip.ids()
+            await call.send(
+                TokenizeResponse(
+                    tokens=audio_pb2.SpeechTokens(ids=ids, codec_id=host.codec_id),
+                    audio_duration=duration(samples.size / audio_format.rate),
+                )
+            )
+
+    async def detokenize(self, call: Call[DetokenizeRequest, DetokenizeResponse]) -> None:
+        """Speech tokens, spoken."""
+        host = self._host
+        request = await call.read_one(host.settings.config_timeout)
+        output = (
+            wire_format(request.output_audio, "output_audio") if request.HasField("output_audio") else NATIVE_FORMAT
+        )
+        codes = list(request.tokens.ids)
+        self._check(codes)
+        check_codec(request.tokens.codec_id, host)
+        sent = 0
+        with self._open.take("server"):
+            async with host.engine.speak(codes) as clip:
+                async for piece in _pieces(clip.waves(), output):
+                    await call.send(DetokenizeResponse(audio=output.encode(piece), sample_offset=sent))
+                    sent += piece.size
+
+    def _check(self, codes: list[int]) -> None:
+        limit, n_codes = self._host.settings.max_speech_tokens, self._host.engine.lm.vocabulary.n_codes
+        if not 1 <= len(codes) <= limit:
+            raise InvalidRequestError([FieldViolation("tokens.ids", f"{len(codes)} of them; expected 1 to {limit}.")])
+        outside = next((index for index, code in enumerate(codes) if not 0 <= code < n_codes), None)
+        if outside is not None:
+            description = f"{codes[outside]} at index {outside}; expected 0 to {n_codes - 1}."
+            raise InvalidRequestError([FieldViolation("tokens.ids", description)])
+
+
+async def _pieces(waves: AsyncIterator[Float32Array], output: WireFormat) -> AsyncIterator[Float32Array]:
+    """A wave at 22.05 kHz as samples at the wire's rate, f32[n], none longer than allowed."""
+    longest = _LONGEST_PIECE * output.rate
+    wave_out = WaveOut(output)
+    async for wave in waves:
+        for piece in _cut(wave_out.push(wave), longest):
+            yield piece
+    for piece in _cut(wave_out.finish(), longest):
+        yield piece
+
+
+def _cut(samples: Float32Array, longest: int) -> list[Float32Array]:
+    return [piece for piece in np.split(samples, range(longest, samples.size, longest)) if piece.size]

@@ -69,6 +69,7 @@ __all__ = [
     "Sampling",
     "Tls",
     "TurnDetection",
+    "collect",
     "linear16",
 ]
 

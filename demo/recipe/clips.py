@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from antiphon.engine.hear.resample import resample
+from demo.recipe.domain import spoken_form
 from demo.recipe.espeak import RATE, Espeak, Utterance
 from demo.recipe.voices import Language, Speaker
 
@@ -113,7 +114,7 @@ def _make_shard(job: tuple[Path, int, list[Line], int]) -> None:
     audio, labels = [], []
     for line in lines:
         speaker = line.speaker
-        said = espeak.say(line.text, speaker.voice, speaker.speed, speaker.pitch, speaker.intonation)
+        said = espeak.say(spoken_form(line.text), speaker.voice, speaker.speed, speaker.pitch, speaker.intonation)
         samples = _at_rate(said, rate)
         audio.append(samples)
         labels.append(_labels(said, len(samples) * LABELS_PER_SECOND // rate, names))

@@ -3,7 +3,7 @@
 assistant         22.05 kHz: answers in each delivery, and open vocabulary; never a held-out sum's answer
 users             16 kHz: questions, then open vocabulary, by the training voices
 test-known        new recordings of known questions by the training voices
-test-voices       the same by voices that no training hears
+test-voices       the same kinds by voices that no training hears
 test-sums         sums that no training sees, by the training voices
 test-open         open vocabulary by the training voices
 """
@@ -20,7 +20,7 @@ from demo.recipe.clips import ClipSet, Line, make_clips
 from demo.recipe.domain import Exchange
 from demo.recipe.scales import Scale
 from demo.recipe.stage import Stage
-from demo.recipe.voices import ASSISTANT_SPEEDS, Speaker, assistant, foreigner, user
+from demo.recipe.voices import ASSISTANT_SPEEDS, LANGUAGES, Language, Speaker, assistant, foreigner, user
 from demo.recipe.words import english_sentence, english_words, mandarin_sentence
 
 _MANDARIN_SHARE: Final = 0.2  # of open vocabulary
@@ -155,8 +155,8 @@ def plan_users(scale: Scale, seed: int) -> list[Asked]:
 def plan_tests(scale: Scale, seed: int) -> dict[str, list[Asked]]:
     """The test sets. Their speakers' manners are drawn anew, so that no recording stands in two sets."""
     random = np.random.default_rng((seed, 3))
-    known = [exchange for exchange in domain.known_exchanges()]
-    sums = [exchange for language in ("en", "zh") for exchange in domain.sums(language, held_out=True)]
+    known = list(domain.known_exchanges())
+    sums = [exchange for language in LANGUAGES for exchange in domain.sums(language, held_out=True)]
 
     def draw(exchanges: list[Exchange], held_out: bool = False) -> list[Asked]:
         order = random.permutation(max(len(exchanges), scale.test_clips)) % len(exchanges)
@@ -167,6 +167,9 @@ def plan_tests(scale: Scale, seed: int) -> dict[str, list[Asked]]:
         "voices": draw(known, held_out=True),
         "sums": draw(sums),
         "open": [_open(random) for _ in range(scale.test_clips)],
+        "delivery": draw([domain.with_delivery(known[index], random) for index in random.permutation(len(known))]),
+        "memory": draw([one for language in LANGUAGES for one in domain.follow_up(1, language)]),
+        "unknown": [_unknown(random) for _ in range(scale.test_clips)],
     }
 
 
@@ -196,9 +199,8 @@ def _unknown(random: np.random.Generator) -> Asked:
     return _unanswerable(text, user("en", random))
 
 
-def _unanswerable(text: str, speaker: Speaker, language: str = "en") -> Asked:
-    spoken: domain.Language = "zh" if language == "zh" else "en"
-    return Asked(Line(text, speaker, spoken), Exchange(text, domain.UNKNOWN[spoken], "unknown", spoken))
+def _unanswerable(text: str, speaker: Speaker, language: Language = "en") -> Asked:
+    return Asked(Line(text, speaker, language), Exchange(text, domain.UNKNOWN[language], "unknown", language))
 
 
 def _foreign_words(speaker: Speaker, random: np.random.Generator) -> str:

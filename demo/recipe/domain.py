@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations_with_replacement
+from string import ascii_uppercase
 from typing import Final, Literal
 
 import numpy as np
@@ -155,20 +156,26 @@ def small_talk() -> Iterator[Exchange]:
         yield Exchange(question, answer, "small talk", "zh")
 
 
-# Letters as espeak-ng should read them and the judge should hear them: words, not signs.
+# How espeak-ng is to read the capitals of a spelt word: alone it would take "A" for an article.
 LETTERS: Final = dict(
     zip(
-        "abcdefghijklmnopqrstuvwxyz",
-        "ay bee see dee ee eff jee aitch eye jay kay ell em en oh pee cue are ess tee you vee double-you ex why zee".split(),
+        ascii_uppercase,
+        "ay bee see dee ee eff jee aitch eye jay kay ell em en oh pee cue are ess tee you vee double-you ex why "
+        "zee".split(),
         strict=True,
     )
 )
 
 
+def spoken_form(text: str) -> str:
+    """`text` as espeak-ng is given it."""
+    return " ".join(LETTERS.get(word, word) for word in text.split())
+
+
 def spelling() -> Iterator[Exchange]:
     """Short words, letter by letter."""
     for word in _SPELLABLE:
-        letters = " ".join(LETTERS[letter] for letter in word).replace("-", " ")
+        letters = " ".join(word.upper())
         for question in (f"spell {word}", f"how do you spell {word}"):
             yield Exchange(question, letters, "spelling")
 

@@ -8,10 +8,12 @@ from typing import Final
 
 import torch
 
-from demo.recipe import tokenizer, vocoder
+from antiphon.engine.hear.tokenizer import SpeechTokenizer
+from demo.recipe import flow, thinking, tokenizer, tokens, vocoder
 from demo.recipe.data import Corpus, make_corpus
 from demo.recipe.scales import Scale
 from demo.recipe.stage import Stage
+from demo.recipe.thinking import Thinking
 
 
 class Recipe:
@@ -44,6 +46,17 @@ class Recipe:
         """The clips, made where they are missing."""
         return make_corpus(self.stage("data"), self.scale, self.seed, self.workers)
 
+    @cached_property
+    def tokenizer(self) -> SpeechTokenizer:
+        """The trained one, frozen."""
+        return tokenizer.load(self.stage("tokenizer"), self.scale, self.device)
+
+    @cached_property
+    def thinking(self) -> Thinking:
+        """What the language model's stages share."""
+        codes, text = self.stage("tokens"), self.work / "text"
+        return Thinking(self.corpus, codes, text, self.scale, self.seed, self.device)
+
 
 def _data(recipe: Recipe, stage: Stage) -> None:
     corpus = recipe.corpus
@@ -58,10 +71,46 @@ def _vocoder(recipe: Recipe, stage: Stage) -> None:
     vocoder.run(stage, recipe.corpus, recipe.scale, recipe.seed, recipe.device)
 
 
+def _tokens(recipe: Recipe, stage: Stage) -> None:
+    tokens.run(stage, recipe.corpus, recipe.scale, recipe.seed, recipe.tokenizer)
+
+
+def _flow(recipe: Recipe, stage: Stage) -> None:
+    codes = tokens.load(recipe.stage("tokens"), "assistant")
+    flow.run(stage, recipe.corpus, recipe.scale, recipe.seed, codes, recipe.device)
+
+
+def _text_to_token(recipe: Recipe, stage: Stage) -> None:
+    thinking.text_to_token(stage, recipe.thinking)
+
+
+def _interleaved(recipe: Recipe, stage: Stage) -> None:
+    thinking.interleave(stage, recipe.thinking, recipe.stage("text-to-token"))
+
+
+def _pretraining(recipe: Recipe, stage: Stage) -> None:
+    thinking.pretrain(stage, recipe.thinking, recipe.stage("interleaved"))
+
+
+def _fine_tuning(recipe: Recipe, stage: Stage) -> None:
+    thinking.fine_tune(stage, recipe.thinking, recipe.stage("pretraining"), recipe.tokenizer)
+
+
+def _ablation(recipe: Recipe, stage: Stage) -> None:
+    thinking.ablate(stage, recipe.thinking, recipe.stage("interleaved"), recipe.tokenizer)
+
+
 STAGES: Final[Mapping[str, Callable[[Recipe, Stage], None]]] = MappingProxyType(
     {
         "data": _data,
         "tokenizer": _tokenizer,
         "vocoder": _vocoder,
+        "tokens": _tokens,
+        "flow": _flow,
+        "text-to-token": _text_to_token,
+        "interleaved": _interleaved,
+        "pretraining": _pretraining,
+        "fine-tuning": _fine_tuning,
+        "ablation": _ablation,
     }
 )

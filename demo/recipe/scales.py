@@ -36,7 +36,7 @@ DECODER: Final = DecoderConfig(
     VocoderConfig(base_channels=64, f0_channels=64),
 )
 LANGUAGE_MODEL: Final = LanguageModelConfig(
-    layers=5, hidden=256, heads=4, kv_heads=2, head_dim=64, ffn=640, vocab_size=_VOCABULARY, context=2_048
+    layers=4, hidden=256, heads=4, kv_heads=2, head_dim=64, ffn=512, vocab_size=_VOCABULARY, context=2_048
 )
 
 
@@ -88,7 +88,7 @@ FULL: Final = Scale(
     tokenizer=Steps(7_000, batch=24, learning_rate=1.2e-3, warm_up=200),
     f0=Steps(1_500, batch=16, learning_rate=1e-3, warm_up=50),
     vocoder=Steps(5_000, batch=8, learning_rate=1.5e-3, betas=(0.8, 0.99), clip=5.0),
-    flow=Steps(5_000, batch=8, learning_rate=1.2e-3, warm_up=200),
+    flow=Steps(5_000, batch=6, learning_rate=1.2e-3, warm_up=200),
     text_to_token=Steps(2_000, batch=24, learning_rate=1.5e-3),
     pretraining=Steps(2_000, batch=16, learning_rate=1.5e-3),
     fine_tuning=Steps(4_500, batch=16, learning_rate=1.5e-3, weight_decay=0.1),

@@ -6,6 +6,7 @@ from typing import Final, Literal
 import numpy as np
 
 Language = Literal["en", "zh"]
+LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
 
 # espeak-ng 1.51's plain "cmn" reads its own pinyin as English; this one does not.
 _MANDARIN: Final = "cmn-latn-pinyin"

@@ -62,4 +62,5 @@ def fetch(
 def _failures() -> tuple[type[Exception], ...]:
     """How the library fails: with errors of the system or of its own, or with those of the HTTP library it uses."""
     own = (OSError, ValueError, RuntimeError, huggingface_hub.errors.HfHubHTTPError)
-    return own if find_spec("httpx") is None else (*own, import_module("httpx").HTTPError)
+    # By version of huggingface_hub, one or the other is there.
+    return (*own, *(import_module(name).HTTPError for name in ("httpx", "httpx2") if find_spec(name) is not None))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # they ask for a Host themselves
 Send = Callable[[ConverseResponse], Awaitable[None]]
 """Gives one event to the transport and waits until it has taken it.
 
-Raises Refusal (CLIENT_TOO_SLOW) when the client does not read, ClientGoneError when it is not there any more.
+Raises RefusalError (CLIENT_TOO_SLOW) when the client does not read, ClientGoneError when it is not there any more.
 """
 
 

@@ -1,16 +1,22 @@
 """The server by real clients: who may call, what is served, and what no client can do to it."""
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
+from grpc._cython.cygrpc import ExecuteBatchError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from served import Served, refusal, serving, until
 
+from antiphon.engine.service.endpoints import Call
+from antiphon.engine.service.host import Caller, ClientGoneError
+from antiphon.engine.service.quotas import SizeLimit
 from antiphon.engine.service.settings import ServiceSettings
 from antiphon.v1 import (
     audio_pb2,
@@ -153,7 +159,7 @@ def test_model_info_tells_formats_and_limits(served: Served) -> None:
             )
         assert info.native_sample_rate_hertz == 22_050 and info.speech_tokens_per_second == 12.5
         assert len(info.input_formats) == len(info.output_formats) == 7
-        assert info.codec_id.startswith("vq-16384-") and info.vocabulary_id.startswith("lm-")
+        assert info.codec_id.startswith("vq-512-") and info.vocabulary_id.startswith("lm-")
         limits = info.limits
         assert limits.max_converse_message_bytes == 65_536 and limits.max_turn_audio.seconds == 60
         assert limits.config_timeout.seconds == 1 and limits.max_context_tokens > 0
@@ -253,16 +259,66 @@ def test_more_calls_than_allowed_are_told_so(served: Served) -> None:
     served.run(test())
 
 
-def test_pings_without_calls_are_tolerated(served: Served) -> None:
-    settings = served.server.host.settings
-    assert settings.ping_interval <= 10.0  # what clients may do
-
-
 async def respond_at_length(served: Served, channel: grpc.aio.Channel) -> grpc.aio.UnaryStreamCall:
     output = audio_pb2.AudioFormat(encoding=audio_pb2.AUDIO_ENCODING_LINEAR16, sample_rate_hertz=48_000)
     config = session_pb2.SessionConfig(output_audio=output, sampling=session_pb2.Sampling(max_output_tokens=2_000))
     request = dialogue_pb2.RespondRequest(text="Tell me everything.", config=config)
     return dialogue_pb2_grpc.DialogueServiceStub(channel).Respond(request)
+
+
+def test_a_client_that_does_not_read_is_let_go(served: Served) -> None:
+    async def test() -> None:
+        async with served.channel(**{"http2.bdp_probe": 0, "http2.lookahead_bytes": 16_384}) as channel:
+            call = await respond_at_length(served, channel)
+            assert (await call.read()).HasField("response_started")
+            await is_well(served)  # the call has ended, though the client has noticed nothing
+
+            async def read_on() -> None:
+                while await call.read() is not grpc.aio.EOF:
+                    pass
+
+            told = await refusal(read_on())
+            assert (told.code, told.reason) == (CODE.RESOURCE_EXHAUSTED, "CLIENT_TOO_SLOW")
+
+    served.run(test())
+
+
+def test_hanging_up_at_any_moment_is_no_fault_of_the_server(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    async def hang_up(channel: grpc.aio.Channel, after: int) -> None:
+        call = await respond_at_length(served, channel)
+        for _ in range(after // 3):
+            await call.read()
+        await asyncio.sleep(after % 3 * 0.001)
+        call.cancel()
+
+    async def test() -> None:
+        for round_of in range(2):
+            async with served.channel() as channel:
+                await asyncio.gather(*(hang_up(channel, round_of * 10 + number) for number in range(10)))
+        await is_well(served)
+
+    served.run(test())
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING], caplog.records
+
+
+@pytest.mark.parametrize("error", [ExecuteBatchError("failed"), grpc.aio.UsageError("RPC already finished")])
+def test_a_write_that_fails_because_nobody_is_there_says_so(error: Exception) -> None:
+    class Context:
+        async def write(self, data: bytes) -> None:
+            raise error
+
+    async def test() -> None:
+        call: Call[Any, Any] = Call(
+            Context(),  # type: ignore[arg-type]
+            dialogue_pb2.ConverseRequest,
+            Caller(None, "peer"),
+            SizeLimit(100),
+            read_timeout=1.0,
+        )
+        with pytest.raises(ClientGoneError):
+            await call.send(dialogue_pb2.ConverseResponse())
+
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("leaves_by", ["cancel", "close", "garbage"])

@@ -84,7 +84,10 @@ def status_of_failure(failure: Failure) -> status_pb2.Status:
 
 
 async def abort(context: grpc.aio.ServicerContext[Any, Any], status: status_pb2.Status) -> Never:
-    """End a call with `status`. Does not return; the context raises what the handler then lets through."""
+    """End a call with `status`. Does not return: gRPC raises an AbortError, which the handler lets through.
+
+    Of a call whose client has gone it raises grpc.aio's ExecuteBatchError instead.
+    """
     code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
     await context.abort(code, status.message, ((STATUS_KEY, status.SerializeToString()),))
 

@@ -56,7 +56,7 @@ def test_a_key_is_known_written_out_or_hashed(file: KeyFileUnderTest) -> None:
     assert file.name_of(BOB) == "bob"
     assert file.keys.authenticate([("x-api-key", BOB)]).name == "bob"
     assert file.keys.authenticate([("authorization", f"bearer {ALICE}")]).name == "alice"
-    assert file.keys.authenticate([("authorization", "Basic Zm9v"), ("x-api-key", BOB)]).name == "bob"
+    assert file.keys.authenticate([("authorization", "Bearer a.gateways.own"), ("x-api-key", BOB)]).name == "bob"
 
 
 @pytest.mark.parametrize(

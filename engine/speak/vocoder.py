@@ -79,7 +79,28 @@ class HiFT(nn.Module):
             if stage == len(self.ups) - 1:
                 x, cu = reflect_first(x, cu)
             x = x + self._source_at(stage, spectrum, cu_spectrum)
-            x = self._fuse(stage, x, cu)
+            x = self.fuse(stage, x, cu)
+        return self.speak(x, cu)
+
+    def _source_at(self, stage: int, spectrum: torch.Tensor, cu_spectrum: torch.Tensor) -> torch.Tensor:
+        """The source's spectrum at the rate and width of `stage`."""
+        x, cu = self.source_downs[stage](spectrum, cu_spectrum)
+        fitted: torch.Tensor = self.source_resblocks[stage](x, cu)
+        return fitted
+
+    def fuse(self, stage: int, x: torch.Tensor, cu: torch.Tensor) -> torch.Tensor:
+        """The mean of the stage's residual blocks, which differ in kernel."""
+        kernels = len(self.config.resblock_kernels)
+        blocks = self.resblocks[stage * kernels : (stage + 1) * kernels]
+        total = blocks[0](x, cu)
+        for block in blocks[1:]:
+            total = total + block(x, cu)
+        mean: torch.Tensor = total / kernels
+        return mean
+
+    def speak(self, x: torch.Tensor, cu: torch.Tensor) -> torch.Tensor:
+        """The wave of what the last stage made, f[ΣF, C]: f32[Σ(F − 1) · istft_hop]."""
+        config = self.config
         x, cu = self.conv_post(F.leaky_relu(x, _LAST_SLOPE), cu)
         wave, _ = istft_head(
             x,
@@ -90,22 +111,6 @@ class HiFT(nn.Module):
             audio_limit=config.audio_limit,
         )
         return wave
-
-    def _source_at(self, stage: int, spectrum: torch.Tensor, cu_spectrum: torch.Tensor) -> torch.Tensor:
-        """The source's spectrum at the rate and width of `stage`."""
-        x, cu = self.source_downs[stage](spectrum, cu_spectrum)
-        fitted: torch.Tensor = self.source_resblocks[stage](x, cu)
-        return fitted
-
-    def _fuse(self, stage: int, x: torch.Tensor, cu: torch.Tensor) -> torch.Tensor:
-        """The mean of the stage's residual blocks, which differ in kernel."""
-        kernels = len(self.config.resblock_kernels)
-        blocks = self.resblocks[stage * kernels : (stage + 1) * kernels]
-        total = blocks[0](x, cu)
-        for block in blocks[1:]:
-            total = total + block(x, cu)
-        mean: torch.Tensor = total / kernels
-        return mean
 
 
 def _source_down(channels_in: int, channels_out: int, rate: int) -> PackedConv1d:

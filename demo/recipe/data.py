@@ -119,12 +119,7 @@ def plan_assistant(scale: Scale, seed: int) -> list[Line]:
         for delivery in ASSISTANT_SPEEDS
     ]
     for _ in range(scale.assistant_open_clips):
-        mandarin = random.random() < _MANDARIN_SHARE
-        delivery = str(random.choice(("", "", "slowly", "quickly")))
-        if mandarin:
-            lines.append(Line(mandarin_sentence(random), assistant("zh", delivery), "zh"))
-        else:
-            lines.append(Line(english_sentence(random), assistant("en", delivery)))
+        lines.append(_assistant_open(random, None))
     return [lines[index] for index in random.permutation(len(lines))]
 
 
@@ -170,7 +165,17 @@ def plan_tests(scale: Scale, seed: int) -> dict[str, list[Asked]]:
         "delivery": draw([domain.with_delivery(known[index], random) for index in random.permutation(len(known))]),
         "memory": draw([one for language in LANGUAGES for one in domain.follow_up(1, language)]),
         "unknown": [_unknown(random) for _ in range(scale.test_clips)],
+        "assistant": [Asked(_assistant_open(random, ""), None) for _ in range(scale.test_clips)],
     }
+
+
+def _assistant_open(random: np.random.Generator, delivery: str | None) -> Line:
+    """A sentence of any words by the assistant; no delivery: one of the three."""
+    mandarin = random.random() < _MANDARIN_SHARE
+    delivery = str(random.choice(("", "", "slowly", "quickly"))) if delivery is None else delivery
+    if mandarin:
+        return Line(mandarin_sentence(random), assistant("zh", delivery), "zh")
+    return Line(english_sentence(random), assistant("en", delivery))
 
 
 def _ask(exchange: Exchange, random: np.random.Generator, held_out: bool = False) -> Asked:

@@ -1,5 +1,6 @@
 """The stages in their order, and what each needs of the others."""
 
+import json
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -9,8 +10,15 @@ from typing import Final
 import torch
 
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
-from demo.recipe import flow, thinking, tokenizer, tokens, vocoder
+from antiphon.engine.weights.manifest import write_manifest
+from demo.judge import train as judge
+from demo.judge.recogniser import Judge
+from demo.recipe import evaluate, flow, thinking, tokenizer, tokens, vocoder
+from demo.recipe.card import CARD_FILE, FIGURES_FILE, card
 from demo.recipe.data import Corpus, make_corpus
+from demo.recipe.evaluate import Checkpoint
+from demo.recipe.export import Trained, export
+from demo.recipe.language_model import load as load_language_model
 from demo.recipe.scales import Scale
 from demo.recipe.stage import Stage
 from demo.recipe.thinking import Thinking
@@ -71,6 +79,10 @@ def _vocoder(recipe: Recipe, stage: Stage) -> None:
     vocoder.run(stage, recipe.corpus, recipe.scale, recipe.seed, recipe.device)
 
 
+def _judge(recipe: Recipe, stage: Stage) -> None:
+    judge.run(stage, recipe.corpus, recipe.scale, recipe.seed, recipe.device)
+
+
 def _tokens(recipe: Recipe, stage: Stage) -> None:
     tokens.run(stage, recipe.corpus, recipe.scale, recipe.seed, recipe.tokenizer)
 
@@ -100,11 +112,39 @@ def _ablation(recipe: Recipe, stage: Stage) -> None:
     thinking.ablate(stage, recipe.thinking, recipe.stage("interleaved"), recipe.tokenizer)
 
 
+def _export(recipe: Recipe, stage: Stage) -> None:
+    lm = load_language_model(recipe.stage("fine-tuning"), recipe.thinking.model())
+    trained = Trained(
+        encoder=recipe.tokenizer.encoder,
+        language_model=lm,
+        flow=flow.load(recipe.stage("flow"), recipe.scale, recipe.device),
+        vocoder=vocoder.load(recipe.stage("vocoder"), recipe.scale, recipe.device),
+        text=recipe.work / "text",
+    )
+    size = export(recipe.checkpoint, trained, recipe.scale)
+    modules = (trained.encoder, trained.language_model, trained.flow, trained.vocoder)
+    stage.finish(bytes=size, parameters=sum(p.numel() for module in modules for p in module.parameters()))
+
+
+def _evaluate(recipe: Recipe, stage: Stage) -> None:
+    listener = Judge.load(recipe.stage("judge").folder / "judge.pt")
+    figures = evaluate.evaluate(Checkpoint.load(recipe.checkpoint), listener, recipe.corpus, recipe.seed)
+    reached = evaluate.bars(figures)
+    made = {**recipe.stage("export").figures(), "seed": recipe.seed, "command": "make checkpoint"}
+    stages = {name: recipe.stage(name).figures() for name in STAGES}
+    text = card(figures, reached, stages, recipe.scale, made)
+    (recipe.checkpoint / CARD_FILE).write_text(text)
+    (recipe.checkpoint / FIGURES_FILE).write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
+    write_manifest(recipe.checkpoint)
+    stage.finish(bars_reached=sum(reached.values()), bars=len(reached))
+
+
 STAGES: Final[Mapping[str, Callable[[Recipe, Stage], None]]] = MappingProxyType(
     {
         "data": _data,
         "tokenizer": _tokenizer,
         "vocoder": _vocoder,
+        "judge": _judge,
         "tokens": _tokens,
         "flow": _flow,
         "text-to-token": _text_to_token,
@@ -112,5 +152,7 @@ STAGES: Final[Mapping[str, Callable[[Recipe, Stage], None]]] = MappingProxyType(
         "pretraining": _pretraining,
         "fine-tuning": _fine_tuning,
         "ablation": _ablation,
+        "export": _export,
+        "evaluate": _evaluate,
     }
 )

@@ -16,7 +16,7 @@ from demo.recipe.data import Asked
 from demo.recipe.spelled import normalised
 
 _AT_ONCE: Final = 32
-_LONGEST: Final = 260  # ids of an answer
+LONGEST: Final = 200  # ids of an answer
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def answer(lm: LanguageModel, prompts: Sequence[list[int]], expected: Sequence[s
     """Greedy answers, in batches."""
     answers: list[Answered] = []
     for start in range(0, len(prompts), _AT_ONCE):
-        for ids in lm.generate_batch(prompts[start : start + _AT_ONCE], _LONGEST):
+        for ids in lm.generate_batch(prompts[start : start + _AT_ONCE], LONGEST):
             answers.append(_answered(lm, ids, expected[len(answers)]))
     return answers
 

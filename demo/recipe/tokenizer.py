@@ -60,7 +60,7 @@ class RecognitionHeads(nn.Module):
         codes: torch.Tensor,  # f[ΣN, width]
         lengths: Sequence[int],  # tokens of each clip
     ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
-        """Phoneme scores from the code and from the context, f[ΣN · 4, phonemes]; CTC scores f[4 N, symbols] by clip."""
+        """Phoneme scores by code and by context, f[ΣN · 4, phonemes] each; CTC scores f[4 N, symbols] by clip."""
         sequence = nn.utils.rnn.pack_sequence(list(codes.split(list(lengths))), enforce_sorted=False)
         padded, _ = nn.utils.rnn.pad_packed_sequence(self.context(sequence)[0], batch_first=True)
         context = torch.cat([rows[:length] for rows, length in zip(padded, lengths, strict=True)])
@@ -159,7 +159,8 @@ def load(stage: Stage, scale: Scale, device: torch.device) -> SpeechTokenizer:
     if state is None:
         raise FileNotFoundError(f"{stage.folder} holds no state.pt; run the stage {stage.name!r} first.")
     encoder = new_encoder(scale.tokenizer_config)
-    encoder.load_state_dict(state["encoder"])
+    # As it is shipped: rounded to fp16 before anything else is trained on its codes.
+    encoder.load_state_dict({name: tensor.half().float() for name, tensor in state["encoder"].items()})
     freeze(encoder.to(device))
     return SpeechTokenizer(encoder)
 

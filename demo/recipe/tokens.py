@@ -1,4 +1,4 @@
-"""Every clip as speech codes, by the trained tokenizer: the assistant's as they are, the users' as they may be heard."""
+"""Every clip as speech codes, by the trained tokenizer: the assistant's as they are, the users' augmented."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,7 +1,7 @@
 """The vocoder: its F0 predictor first, then, with that frozen and driven by the true F0, the rest.
 
-Losses: the log and the linear magnitudes of spectrograms at several windows, and the mel. An adversarial stage was tried
-in a trial and made neither the mel nor the words better.
+Losses: the log and the linear magnitudes of spectrograms at several windows, and the mel. An adversarial stage made
+neither the mel nor the words better in a trial.
 Source of the multi-resolution loss: Yamamoto et al. 2019 (arXiv 1910.11480).
 """
 

@@ -16,10 +16,10 @@ ASSISTANT_SPEEDS: Final = {"": 150, "slowly": 95, "quickly": 230}  # words a min
 _ACCENTS: Final = ("en-us", "en-us", "en", "en-us-nyc", "en-gb-x-rp", "en-029", "en-gb-scotland", "en-gb-x-gbclan")
 # Variants of espeak-ng that sound like people; its robots and whispers are left out.
 _TRAINING_VARIANTS: Final = tuple(
-    "f1 f2 f3 f4 m1 m2 m3 m4 m5 m6 m8 klatt klatt2 klatt4 klatt5 Alex Alicia Andrea Andy Annie Denis Gene Henrique "
-    "Jacky Lee Marco Mario Michael Nguyen adam anika antonio aunty belinda benjamin boris caleb david ed edward grandma "
-    "gustave iven iven3 john linda marcelo max miguel norbert pablo pedro quincy robert sandro shelby steph steph2 "
-    "travis victor".split()
+    "f1 f2 f3 f4 m1 m2 m3 m4 m5 m6 m8 klatt klatt2 klatt4 klatt5 Alex Alicia Andrea Andy Annie Denis Gene "
+    "Henrique Jacky Lee Marco Mario Michael Nguyen adam anika antonio aunty belinda benjamin boris caleb david ed "
+    "edward grandma gustave iven iven3 john linda marcelo max miguel norbert pablo pedro quincy robert sandro "
+    "shelby steph steph2 travis victor".split()
 )
 _HELD_OUT_VARIANTS: Final = tuple("f5 m7 klatt3 Diogo Mike edward2 grandpa michel paul steph3 zac rob".split())
 FOREIGN_VOICES: Final = ("de", "fr", "es", "it", "pl", "ru", "fi", "nl", "sv", "tr")

@@ -1,0 +1,95 @@
+"""The judge's ear: features, network, and its files."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from torch import nn
+
+from antiphon.engine.hear.resample import resample
+from demo.recipe.spelled import alphabet, read_ctc
+
+RATE: Final = 16_000  # Hz
+BINS: Final = 64
+_WINDOW: Final = 512
+_HOP: Final = 200
+_WIDTH: Final = 128
+_GRU: Final = 128  # each way
+_AT_ONCE: Final = 16
+
+
+@cache
+def _filters() -> torch.Tensor:
+    """f32[257, 64]: triangles on the HTK mel scale from 60 Hz to 7.6 kHz."""
+    low, high = (2_595.0 * np.log10(1 + hertz / 700.0) for hertz in (60.0, 7_600.0))
+    edges = 700.0 * (10 ** (np.linspace(low, high, BINS + 2) / 2_595.0) - 1)
+    frequencies = np.linspace(0.0, RATE / 2, _WINDOW // 2 + 1)[:, None]
+    rising = (frequencies - edges[:-2]) / np.diff(edges)[:-1]
+    falling = (edges[2:] - frequencies) / np.diff(edges)[1:]
+    return torch.from_numpy(np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32))
+
+
+def features(
+    sound: np.ndarray,  # f32[n] at 16 kHz
+) -> torch.Tensor:
+    """f32[⌈n / 200⌉, 64]: log mel less the clip's mean, so that level does not matter."""
+    wave = torch.from_numpy(np.ascontiguousarray(sound, np.float32))
+    wave = nn.functional.pad(wave, (0, _WINDOW))
+    spectrum = torch.stft(wave, _WINDOW, _HOP, window=torch.hamming_window(_WINDOW), center=True, return_complex=True)
+    power = spectrum.abs().square().t()[: -(-len(sound) // _HOP)]
+    mel = (power @ _filters() + 1e-6).log()
+    return mel - mel.mean()
+
+
+class Judge(nn.Module):
+    """Audio to text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.Conv1d(BINS, _WIDTH, 5, padding=2),
+            nn.GELU(),
+            nn.Conv1d(_WIDTH, _WIDTH, 5, stride=2, padding=2),
+            nn.GELU(),
+        )
+        self.norm = nn.LayerNorm(_WIDTH)
+        self.gru = nn.GRU(_WIDTH, _GRU, num_layers=2, bidirectional=True, batch_first=True, dropout=0.1)
+        self.spelling = nn.Linear(2 * _GRU, len(alphabet()))
+
+    def forward(self, clips: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """CTC scores f[⌈T / 2⌉, symbols] of each clip's features f32[T, 64], 40 a second."""
+        # Each clip's convolution alone: padding of a batch would be heard.
+        hidden = [self.norm(self.convolutions(clip.t()[None])[0].t()) for clip in clips]
+        sequence = nn.utils.rnn.pack_sequence(hidden, enforce_sorted=False)
+        padded, lengths = nn.utils.rnn.pad_packed_sequence(self.gru(sequence)[0], batch_first=True)
+        scores = self.spelling(padded)
+        return [rows[:length] for rows, length in zip(scores, lengths.tolist(), strict=True)]
+
+    @torch.inference_mode()
+    def hear(self, sounds: Sequence[tuple[np.ndarray, int]]) -> list[str]:
+        """What is said in each (f32[n], rate)."""
+        texts: list[str] = []
+        device = self.spelling.weight.device
+        for start in range(0, len(sounds), _AT_ONCE):
+            some = [
+                features(sound if rate == RATE else resample(np.asarray(sound, np.float32), rate, RATE)).to(device)
+                for sound, rate in sounds[start : start + _AT_ONCE]
+            ]
+            texts += [read_ctc(scores) for scores in self(some)]
+        return texts
+
+    @classmethod
+    def load(cls, path: Path) -> "Judge":
+        """One that was trained, in eval mode."""
+        judge = cls()
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        judge.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+        judge.eval()
+        return judge
+
+    def save(self, path: Path) -> None:
+        """Write the weights in fp16, which loses nothing that is heard."""
+        torch.save({name: tensor.half() for name, tensor in self.state_dict().items()}, path)

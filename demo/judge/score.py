@@ -1,0 +1,44 @@
+"""What the judge's hearing says of speech."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from demo.judge.recogniser import Judge
+from demo.recipe.clips import ClipSet
+from demo.recipe.data import Asked
+from demo.recipe.questions import Share, sounds_of
+from demo.recipe.spelled import normalised, word_error_rate
+
+
+def original_error(judge: Judge, clips: ClipSet, plan: Sequence[Asked]) -> float:
+    """The judge's own word error rate on recordings: what stands beside every other figure."""
+    heard = judge.hear([(sound, clips.rate) for sound in sounds_of(clips)])
+    return word_error_rate([(text, one.line.text) for text, one in zip(heard, plan, strict=True)])
+
+
+def heard_right(heard: Sequence[str], expected: Sequence[str]) -> Share:
+    """How many sentences were heard exactly as expected."""
+    hits = sum(_same(given, wanted) for given, wanted in zip(heard, expected, strict=True))
+    return Share(hits, len(expected))
+
+
+def shuffled_right(heard: Sequence[str], expected: Sequence[str], seed: int = 0) -> tuple[Share, float]:
+    """The same with the answers dealt to other questions, and the share that chance would give.
+
+    A judge that reports what it expects, or a test whose answers are all alike, shows here.
+    """
+    order = np.random.default_rng(seed).permutation(len(expected))
+    wanted = [expected[index] for index in order]
+    _, counts = np.unique([_key(text) for text in expected], return_counts=True)
+    chance = float(np.square(counts / len(expected)).sum())
+    return heard_right(heard, wanted), chance
+
+
+def _same(given: str, wanted: str) -> bool:
+    return _key(given) == _key(wanted)
+
+
+def _key(text: str) -> str:
+    """Without spaces: CTC may miss one, and no listener hears it."""
+    return normalised(text).replace(" ", "")

@@ -1,0 +1,134 @@
+"""The model card, from what was measured."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from demo.recipe import domain
+from demo.recipe.scales import Scale, Steps
+from demo.recipe.voices import ASSISTANT_SPEEDS, ASSISTANT_VOICES, variants
+
+CARD_FILE: Final = "README.md"
+FIGURES_FILE: Final = "figures.json"
+
+_CARD: Final = """\
+# Antiphon's demo checkpoint
+
+A model of {parameters:.1f} million parameters in the official formats of GLM-4-Voice, {megabytes:.1f} MB, trained
+from nothing on synthetic speech by `demo/recipe`. It shows that the engine's way from speech to speech works, on a
+laptop, and lets every change be judged by whether the answer is still understood. It is a toy: it knows its small
+domain and nothing else, speaks with a synthesiser's voice, and was never heard by a human at a microphone in
+training.
+
+## What it knows
+English: sums of 0 to {operand_en}, counting, days, opposites, colours, small talk, spelling a short word, repeating
+a phrase. Mandarin: digits, sums of 0 to {operand_zh}, greetings. "slowly" and "quickly" change how an answer is
+spoken; after a sum, "add one more" is understood. To all else it says "{unknown_en}" or "{unknown_zh}".
+
+## Data
+espeak-ng 1.51 alone. The assistant is `{voice_en}` and `{voice_zh}` at {speeds} words a minute (plain, slowly,
+quickly); {users} variants in several accents ask, {held_out} more are heard in no training. {held_out_en} English
+and {held_out_zh} Mandarin pairs of numbers are never added in training, neither in speech nor in writing.
+{clips}
+
+## Training
+{steps}
+Seed {seed}. {command}
+
+## Measured
+By `python -m demo.recipe evaluate` on the files here, in the engine, streamed as the reference mode does. *Heard
+right*: the judge, a recogniser of its own architecture and features that learnt from real espeak-ng audio only,
+hears the expected sentence. Intervals are Wilson's, 95 %.
+
+{tables}
+
+### Bars
+{bars}
+
+## Limits
+Voices unlike espeak-ng's are out of its world, human ones included. Words outside the domain can be repeated less
+well than those in it. The official streaming scheme draws its noise anew at every chunk, which can be seen as a
+line in a spectrogram.
+
+## Licence
+Apache-2.0, as the rest of this repository. espeak-ng is GPL-3.0-or-later; its licence does not cover the sounds
+that it makes, and nothing of its code or data is in these files.
+"""
+
+
+def card(
+    figures: Mapping[str, Any],
+    bars: Mapping[str, bool],
+    stages: Mapping[str, Any],
+    scale: Scale,
+    made: Mapping[str, Any],
+) -> str:
+    """The card's text. `stages` holds what each stage measured; `made` parameters, bytes, seed and command."""
+    return _CARD.format(
+        parameters=made["parameters"] / 1e6,
+        megabytes=made["bytes"] / 1e6,
+        operand_en=domain.LARGEST_OPERAND["en"],
+        operand_zh=domain.LARGEST_OPERAND["zh"],
+        unknown_en=domain.UNKNOWN["en"],
+        unknown_zh=domain.UNKNOWN["zh"],
+        voice_en=ASSISTANT_VOICES["en"],
+        voice_zh=ASSISTANT_VOICES["zh"],
+        speeds=", ".join(str(speed) for speed in ASSISTANT_SPEEDS.values()),
+        users=len(variants(held_out=False)),
+        held_out=len(variants(held_out=True)),
+        held_out_en=len(domain.held_out_pairs("en")),
+        held_out_zh=len(domain.held_out_pairs("zh")),
+        clips=", ".join(f"{key} {value}" for key, value in stages.get("data", {}).items()) + ".",
+        steps=_steps(scale),
+        seed=made["seed"],
+        command=f"`{made['command']}` makes it again.",
+        tables="\n\n".join([*_tables(figures), _ablation(stages)]),
+        bars="\n".join(f"- {'reached' if reached else '**missed**'}: {bar}" for bar, reached in bars.items()),
+    )
+
+
+def _steps(scale: Scale) -> str:
+    rows = ["| part | steps | batch | learning rate |", "| --- | --- | --- | --- |"]
+    for name, value in vars(scale).items():
+        if isinstance(value, Steps):
+            rows.append(f"| {name.replace('_', ' ')} | {value.steps} | {value.batch} | {value.learning_rate} |")
+    return "\n".join(rows)
+
+
+def _tables(figures: Mapping[str, Any]) -> list[str]:
+    answers = figures["answers"]
+    columns = ("text right", "heard right", "heard right, answers shuffled", "word error rate")
+    rows = [f"| questions | {' | '.join(columns)} |", "| --- " * (len(columns) + 1) + "|"]
+    for name, measured in answers.items():
+        rows.append(f"| {name} | {' | '.join(_shown(measured.get(column)) for column in columns)} |")
+    others = ["| what | figure |", "| --- | --- |"]
+    for name, measured in figures.items():
+        if name == "answers":
+            continue
+        if isinstance(measured, Mapping) and "share" not in measured:
+            others += [f"| {name}: {key} | {_shown(value)} |" for key, value in measured.items()]
+        else:
+            others.append(f"| {name} | {_shown(measured)} |")
+    return ["\n".join(rows), "\n".join(others)]
+
+
+def _ablation(stages: Mapping[str, Any]) -> str:
+    """What pre-training and interleaved documents give, each arm with a third of the steps."""
+    arms = stages.get("ablation", {})
+    if not arms:
+        return ""
+    names = [key for key in next(iter(arms.values())) if key != "loss"]
+    rows = [f"| pre-training (short runs) | {' | '.join(names)} |", "| --- " * (len(names) + 1) + "|"]
+    rows += [f"| {arm} | {' | '.join(_shown(measured[name]) for name in names)} |" for arm, measured in arms.items()]
+    return "\n".join(rows)
+
+
+def _shown(measured: Any) -> str:
+    if measured is None:
+        return "–"
+    if isinstance(measured, Mapping) and "share" in measured:
+        low, high = measured["interval"]
+        chance = f", chance {measured['chance']:.3f}" if "chance" in measured else ""
+        return f"{measured['share']:.3f} ({low:.3f}–{high:.3f}, n = {measured['n']}{chance})"
+    if isinstance(measured, Mapping):
+        return ", ".join(f"{key} {value}" for key, value in measured.items())
+    return f"{measured}"

@@ -69,7 +69,6 @@ class ConverseCall:
         self._requests = requests
         self._send = send
         self._sending = asyncio.Lock()
-        self._handling: asyncio.Task[None] | None = None  # a request; it is never broken off half-way
         self._taken_over = asyncio.Event()
         self._let_go = asyncio.Event()
 
@@ -84,7 +83,7 @@ class ConverseCall:
         dialogues.carry(dialogue, self)
         is_final = False
         try:
-            dialogue.begin_call(last_sequence)
+            await dialogue.begin_call(last_sequence)
             await self._give(dialogue.started_message())
             await first_of(
                 self._converse(),
@@ -113,22 +112,16 @@ class ConverseCall:
             await asyncio.shield(closing)
             return
         dialogues.keep(dialogue, window)
-        if self._handling is not None:
-            await asyncio.shield(asyncio.gather(self._handling, return_exceptions=True))
         self._let_go.set()
 
     async def _converse(self) -> None:
         """Take requests until the client ends its side, then answer and send what is left."""
         async for request in self._requests:
             await self._dialogue.log.wait_for_room()
-            await self._handle(self._dialogue.handle(request))
-        await self._handle(self._dialogue.end_side())
+            await self._dialogue.handle(request)
+        await self._dialogue.end_side()
         await self._dialogue.wait_until_quiet()
         await self._flush()
-
-    async def _handle(self, work: Coroutine[Any, Any, None]) -> None:
-        self._handling = asyncio.create_task(work)
-        await asyncio.shield(self._handling)
 
     async def _write(self) -> None:
         while True:

@@ -9,6 +9,7 @@ A turn that reaches the longest allowed is ended there and then by both, and wha
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Final, Protocol
 
 import numpy as np
@@ -70,7 +71,7 @@ class Listening(ABC):
         self.accepted = InputSample(0)  # samples taken so far
         self._floor = floor
         self._rate = rate
-        self._longest = round(max_turn * rate)
+        self._longest = int(max_turn * rate)
 
     @property
     @abstractmethod
@@ -178,7 +179,7 @@ class DetectedListening(Listening):
         super().__init__(floor, rate, settings.max_turn)
         self._voice_activity = voice_activity
         self._state = VoiceActivityState(rate)
-        self._detector = TurnDetector(settings, rate)
+        self._detector = TurnDetector(self._in_samples(settings), rate)
         self._heard = InputSample(0)  # end of the last frame
         self._deciding = False  # within a frame: what happens, happens at its end
         self._kept: list[Float32Array] = []
@@ -220,7 +221,7 @@ class DetectedListening(Listening):
 
     def configure(self, settings: TurnDetectionSettings) -> None:
         """Other settings from the next audio on."""
-        self._detector.settings = settings
+        self._detector.settings = self._in_samples(settings)
 
     def answer_expected(self) -> None:
         """The model works on an answer."""
@@ -233,6 +234,10 @@ class DetectedListening(Listening):
     def answer_ended(self) -> None:
         """The answer under way is over."""
         self._detector.answer_ended(self._now)
+
+    def _in_samples(self, settings: TurnDetectionSettings) -> TurnDetectionSettings:
+        """The longest turn as whole samples: rounded up it would be more than the engine takes."""
+        return replace(settings, max_turn=self._longest / self._rate)
 
     @property
     def _now(self) -> InputSample:

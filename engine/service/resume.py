@@ -66,8 +66,7 @@ class ResumableDialogues:
         """
         dialogue = self._find(resume, caller)
         dialogue.log.check(resume.last_event_sequence)
-        carrier = self._carriers.get(dialogue.session_id)
-        if carrier is not None:
+        while (carrier := self._carriers.get(resume.session_id)) is not None:
             await carrier.hand_over()
             dialogue = self._find(resume, caller)
         if (end := self._ends.pop(dialogue.session_id, None)) is not None:

@@ -50,6 +50,7 @@ MESSAGE_BYTES: Final = 32_000  # of audio in one message, at most: half the cont
 UNREAD_EVENTS: Final = 1_024  # kept for a reader; beyond, the call's flow control holds the server back
 FIRST_DELAY: Final = 0.05  # seconds before the line is tried again; doubled each time
 LONGEST_DELAY: Final = 2.0  # seconds
+LEAVE_TIMEOUT: Final = 1.0  # seconds in which the server may confirm that a dialogue is over
 
 Stream = grpc.aio.StreamStreamCall[dialogue_pb2.ConverseRequest, dialogue_pb2.ConverseResponse]
 
@@ -81,6 +82,8 @@ class Call:
         self._resume_window = 0.0
         self._last_sequence = 0
         self._was_open = False  # the connection at hand, or just lost, had carried the dialogue
+        self._is_connected = False
+        self._leaving = False  # nobody wants to know any more
         self._probes = 0  # messages without a request, sent to learn that what was missed has come
         self._probe_told = asyncio.Event()
         self._response_id = ""  # of the answer under way; empty: none is
@@ -159,8 +162,10 @@ class Call:
         self._outbox.finish()
 
     async def hang_up(self) -> None:
-        """End the call now. Doing so twice does nothing."""
+        """End the call now, and the dialogue with it. Doing so twice does nothing."""
         if self._task is not None:
+            if self._is_connected and self._resume_token:
+                await self._take_leave(self._task)
             self._task.cancel()
             await asyncio.wait([self._task])
             if not self._task.cancelled() and (fault := self._task.exception()) is not None:
@@ -192,6 +197,16 @@ class Call:
         self._check_talking()
         await self._outbox.put(request, samples)
         self._check_talking()
+
+    async def _take_leave(self, task: asyncio.Task[None]) -> None:
+        """End the dialogue in good order. Of a call that is merely cancelled the server would wait for a resume."""
+        self._leaving = True
+        self._room.set()
+        self._outbox.drop_unsent()
+        await self._outbox.put(dialogue_pb2.ConverseRequest(clear_input=dialogue_pb2.ClearInput()))
+        await self._outbox.put(dialogue_pb2.ConverseRequest(cancel_response=dialogue_pb2.CancelResponse()))
+        self._outbox.finish()
+        await asyncio.wait([task], timeout=LEAVE_TIMEOUT)
 
     def _check_talking(self) -> None:
         if self._failure is not None:
@@ -255,6 +270,7 @@ class Call:
             if not isinstance(first, dialogue_pb2.ConverseResponse) or not first.HasField("session_started"):
                 return ServerError("the server did not begin with SessionStarted.", code="UNKNOWN")
             resumed_at = self._accept(first.session_started)
+            self._is_connected = True
             writer = asyncio.create_task(self._write(stream, resumed_at), name="antiphon-call-writer")
             while isinstance(response := await stream.read(), dialogue_pb2.ConverseResponse):
                 self._receive(response)
@@ -265,6 +281,7 @@ class Call:
         except TimeoutError:
             return ConnectionLostError(f"no answer came within {self._open_timeout:g} s.", code="DEADLINE_EXCEEDED")
         finally:
+            self._is_connected = False
             stream.cancel()
             if writer is not None:
                 writer.cancel()
@@ -337,5 +354,5 @@ class Call:
             case GoAway(reason=GoAwayReason.DRAINING):
                 self._resume_token = response.go_away.resume_token
         self._events.put_nowait(event)
-        if self._events.qsize() >= UNREAD_EVENTS:
+        if self._events.qsize() >= UNREAD_EVENTS and not self._leaving:
             self._room.clear()

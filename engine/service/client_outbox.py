@@ -57,6 +57,13 @@ class Outbox:
         self._finished = True
         self._news.set()
 
+    def drop_unsent(self) -> None:
+        """What waits is not sent any more."""
+        while len(self._entries) > self._sent:
+            self.next_sample -= self._entries.pop().samples
+        self._unsent_bytes = 0
+        self._room.set()
+
     def release(self) -> None:
         """The call is over: nobody waits to put anything any more."""
         self._room.set()

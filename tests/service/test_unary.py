@@ -14,6 +14,7 @@ import antiphon
 from antiphon.engine.config import SessionConfig
 from antiphon.engine.hear.codec import decode_a_law, decode_mu_law, encode_mu_law, float_to_pcm16, read_audio
 from antiphon.engine.hear.resample import resample
+from antiphon.engine.service.quotas import AudioPerMinute
 from antiphon.engine.service.settings import ServiceSettings
 from antiphon.engine.think.sampling import SamplingParams
 from antiphon.engine.types import Float32Array
@@ -274,6 +275,28 @@ def test_more_clips_than_allowed_are_told_to_come_back(served: Served) -> None:
             for result in results:
                 if not isinstance(result, bytes):
                     assert isinstance(result, grpc.aio.AioRpcError) and result.code() is CODE.RESOURCE_EXHAUSTED
+        assert await served.is_idle()
+
+    served.run(test())
+
+
+def test_quotas_hold_for_single_turns_and_clips(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    quotas = served.server.host.quotas
+
+    async def test() -> None:
+        async with served.channel() as channel:
+            held = [quotas.dialogue(None) for _ in range(NO_LIMIT_NEEDED.max_dialogues_per_key)]
+            told = await refusal(answer(channel, RespondRequest(text="Hello")))
+            assert (told.code, told.reason) == (CODE.RESOURCE_EXHAUSTED, "DIALOGUE_QUOTA")
+            for lease in held:
+                lease.release()
+
+            monkeypatch.setattr(quotas, "audio", AudioPerMinute(2.0, served.server.host.clock))
+            clip = TokenizeRequest(audio=bytes(8_000), audio_format=MULAW)
+            assert len((await tokenizer(channel).Tokenize(clip)).tokens.ids) == 13
+            spoken_turn = RespondRequest(audio=bytes(9_000), config={"input_audio": MULAW})
+            told = await refusal(answer(channel, spoken_turn))
+            assert (told.code, told.reason, told.retry) == (CODE.RESOURCE_EXHAUSTED, "AUDIO_QUOTA", True)
         assert await served.is_idle()
 
     served.run(test())

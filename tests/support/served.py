@@ -80,8 +80,10 @@ def serving(
             assert await life, "the server was not well to its end"
 
         server, life = runner.run(start())
-        yield Served(server, runner)
-        runner.run(stop())
+        try:
+            yield Served(server, runner)
+        finally:
+            runner.run(stop())
         stats = model.stats
         assert (stats.dialogues, stats.clips, stats.free_pages) == (0, 0, stats.total_pages), stats
 
@@ -113,7 +115,7 @@ async def refusal(call: Awaitable[Any]) -> Refusal:
         got = await call
     except grpc.aio.AioRpcError as error:
         return refusal_of(error)
-    raise AssertionError(f"the call was answered: {got}")
+    raise AssertionError(f"the call was answered: {str(got)[:200]}")
 
 
 def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:

@@ -204,11 +204,11 @@ def _tokenize(options: argparse.Namespace) -> int:
 
     inner = options.model / TOKENIZER_FOLDER
     tokenizer = SpeechTokenizer.load(inner if inner.is_dir() else options.model, options.device, options.dtype)
-    ids = dict(zip(options.audio, tokenizer.encode_batch([read_audio(path) for path in options.audio]), strict=True))
+    ids = tokenizer.encode_batch([read_audio(path) for path in options.audio])
     if options.json:
-        _print_json({str(path): tokens for path, tokens in ids.items()})
+        _print_json([{"audio": str(path), "tokens": t} for path, t in zip(options.audio, ids, strict=True)])
         return 0
-    for path, tokens in ids.items():
+    for path, tokens in zip(options.audio, ids, strict=True):
         print(f"{path}: {' '.join(map(str, tokens))}")
     return 0
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from antiphon.engine.config import SessionConfig
 from antiphon.engine.engine import Engine
-from antiphon.engine.errors import AntiphonError
+from antiphon.engine.errors import AntiphonError, InputError
 from antiphon.engine.events import AudioOutput, ResponseCompleted, TextDelta
 from antiphon.engine.hear.audio import check_audio
 from antiphon.engine.hear.codec import read_audio, write_wav
@@ -60,6 +60,12 @@ class _Spoken:
     completed: ResponseCompleted
 
 
+def check_writable(out: Path) -> None:
+    """Raise InputError, before anything is computed, when the answer could not be written to `out`."""
+    if out.is_dir() or not out.parent.is_dir():
+        raise InputError(f"--out {out} cannot be written; expected a file name in a folder that exists.")
+
+
 def answer_audio(audio: Path, options: AnswerOptions) -> int:
     """Answer a recorded question. Returns the exit code."""
     pcm, rate = read_audio(audio)
@@ -81,6 +87,7 @@ def answer_text(text: str, options: AnswerOptions) -> int:
 
 
 def _answer(push: Push, options: AnswerOptions) -> int:
+    check_writable(options.out)
     begun = time.monotonic()
     with Engine.load(options.model, options.device, options.dtype) as engine:
         seconds = time.monotonic() - begun
@@ -135,8 +142,9 @@ def _tell_times(spoken: _Spoken) -> None:
     )
     _tell(f"speak    {stages.speak:6.3f} s  {usage.output_audio_seconds:.2f} s of audio")
     first = "none" if timing.first_audio is None else f"after {timing.first_audio:.3f} s"
-    factor = timing.total / usage.output_audio_seconds if usage.output_audio_seconds else float("nan")
-    _tell(f"whole    {timing.total:6.3f} s  first audio {first}, real-time factor {factor:.2f}")
+    seconds = usage.output_audio_seconds
+    factor = f"{timing.total / seconds:.2f}" if seconds else "none"
+    _tell(f"whole    {timing.total:6.3f} s  first audio {first}, real-time factor {factor}")
 
 
 def _summary(spoken: _Spoken, options: AnswerOptions) -> dict[str, object]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from antiphon.engine.caller_loop import CallerLoop
 from antiphon.engine.errors import AntiphonError, SessionClosedError
 from antiphon.engine.hear.listener import Listener
 from antiphon.engine.hear.requests import EncodeRequest, EncodeResult
@@ -165,10 +166,10 @@ class Clip:
         self._command = command
         self._engine = engine
         self._reports: asyncio.Queue[ClipReport | str] = asyncio.Queue()  # a str: why there will be none
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._caller: CallerLoop | None = None
 
     async def __aenter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
+        self._caller = CallerLoop()
         self._engine.open_clip(self)
         self._engine.submit(self._command)
         return self
@@ -197,13 +198,17 @@ class Clip:
 
     def deliver(self, report: ClipReport) -> None:
         """Called by the engine, from its own thread."""
-        assert self._loop is not None, "a clip receives reports only after it was entered"
-        self._loop.call_soon_threadsafe(self._reports.put_nowait, report)
+        self._post(report)
 
     def fail(self, why: str) -> None:
         """Called by the engine, from any thread, when it can serve no more."""
-        assert self._loop is not None, "a clip fails only after it was entered"
-        self._loop.call_soon_threadsafe(self._reports.put_nowait, why)
+        self._post(why)
+
+    def _post(self, report: ClipReport | str) -> None:
+        assert self._caller is not None, "the engine knows a clip only after it was entered"
+        if not self._caller.post(self._reports.put_nowait, report):
+            self._engine.forget_clip(self.name)
+            self._engine.submit(DropClip(self.name))
 
     async def _next(self) -> ClipEncoded | ClipSpoken:
         report = await self._reports.get()

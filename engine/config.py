@@ -2,15 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, get_args
 
 from antiphon.engine.errors import InputError
 from antiphon.engine.history import HistoryItem
-from antiphon.engine.speak.chunking import OFFICIAL_SCHEDULE, checked_schedule
+from antiphon.engine.speak.chunking import OFFICIAL_SCHEDULE, STREAMING_MODES, StreamingMode, checked_schedule
 from antiphon.engine.think.sampling import SamplingParams
-
-StreamingMode = Literal["reference"]
-STREAMING_MODES: Final[tuple[str, ...]] = get_args(StreamingMode)
 
 
 @dataclass(frozen=True)
@@ -56,6 +52,12 @@ class SessionConfig:
     await_playback: bool = False  # an answer is over, and the next begins, once `Session.played` says it was heard
 
     def __post_init__(self) -> None:
+        if not isinstance(self.sampling, SamplingParams):
+            raise InputError(f"sampling is a {type(self.sampling).__name__}; expected SamplingParams.")
+        if not isinstance(self.instructions, str | None):
+            raise InputError(f"instructions is a {type(self.instructions).__name__}; expected a str or None.")
+        if not all(isinstance(item, HistoryItem) for item in self.history):
+            raise InputError("history holds something that is no HistoryItem; expected HistoryItems, oldest first.")
         if self.streaming not in STREAMING_MODES:
             raise InputError(f"streaming is {self.streaming!r}; expected one of {', '.join(STREAMING_MODES)}.")
         checked_schedule(self.schedule)

@@ -18,7 +18,7 @@ def resolve_device(name: str | torch.device) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise DeviceError(f"unknown device {str(name)!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'.") from error
     if device.type not in ("cpu", "cuda"):
         raise DeviceError(f"device {str(name)!r} is not supported; expected 'auto', 'cpu', 'cuda' or 'cuda:N'.")

@@ -9,13 +9,14 @@ import logging
 import queue
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
 
 from antiphon.engine.clips import Clips
 from antiphon.engine.clock import Clock
 from antiphon.engine.config import EngineConfig
 from antiphon.engine.dialogue import Dialogue
-from antiphon.engine.errors import AntiphonError, InputError
+from antiphon.engine.errors import AntiphonError
 from antiphon.engine.events import AudioOutput, Event
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
 from antiphon.engine.messages import (
@@ -151,19 +152,17 @@ class EngineLoop:
         return took
 
     def _take(self, command: DialogueCommand) -> None:
-        if isinstance(command, OpenDialogue):
-            self._open(command)
-            return
         dialogue = self._dialogues.get(command.dialogue)
-        if dialogue is None:  # it was closed with these still on their way
-            return
+        if isinstance(command, OpenDialogue) == (dialogue is not None):
+            return  # closed with this still on its way; or a name that is taken, which sessions never send
         try:
-            self._apply(command, dialogue)
-        except (
-            Exception
-        ) as error:  # sessions check what they send; a message that still cannot be used ends its dialogue alone
-            _log.error("dialogue %s: %s was refused", dialogue.name, type(command).__name__, exc_info=error)
-            self._close(dialogue, f"the engine refused {type(command).__name__}: {error}")
+            if isinstance(command, OpenDialogue):
+                self._open(command)
+            elif dialogue is not None:
+                self._apply(command, dialogue)
+        except Exception as error:  # sessions check what they send; what still cannot be used ends its dialogue alone
+            _log.error("dialogue %s: %s was refused", command.dialogue, type(command).__name__, exc_info=error)
+            self._drop(command.dialogue, f"the engine refused {type(command).__name__}: {error}")
 
     def _open(self, command: OpenDialogue) -> None:
         self._opened += 1
@@ -177,10 +176,12 @@ class EngineLoop:
             self._runner.new_sequence(),
         )
 
-    def _close(self, dialogue: Dialogue, fault: str | None = None) -> None:
-        dialogue.close()
-        del self._dialogues[dialogue.name]
-        self._report(DialogueEnded(dialogue.name, fault))
+    def _drop(self, name: str, fault: str | None = None) -> None:
+        """End a dialogue and free what it holds, whatever state it is in."""
+        dialogue = self._dialogues.pop(name, None)
+        if dialogue is not None:
+            dialogue.close()
+        self._report(DialogueEnded(name, fault))
 
     def _apply(self, command: DialogueCommand, dialogue: Dialogue) -> None:
         match command:
@@ -203,7 +204,7 @@ class EngineLoop:
             case AudioRead():
                 dialogue.unread_samples -= command.samples
             case CloseDialogue():
-                self._close(dialogue)
+                self._drop(dialogue.name)
 
     # Run
 
@@ -217,19 +218,12 @@ class EngineLoop:
         if waiting:
             self._batches["hear"] += 1
             for member, result in self._run(lambda _: Stage.HEAR, waiting, self._tokenizer.run):
-                member.turn.encoded(result)
-        for dialogue in self._dialogues.values():
-            if dialogue.turns and dialogue.turns[0].phase is Phase.QUEUED:
-                self._begin(dialogue, dialogue.turns[0])
+                self._advance(member, partial(member.turn.encoded, result))
+        positions = self._runner.pool.n_pages * self._config.page_size
+        for dialogue in list(self._dialogues.values()):
+            if dialogue.turns:
+                self._advance(Member(dialogue, dialogue.turns[0], None), partial(dialogue.begin_next, positions))
         return bool(waiting)
-
-    def _begin(self, dialogue: Dialogue, turn: Turn) -> None:
-        try:
-            events = dialogue.begin_next(self._runner.pool.n_pages * self._config.page_size)
-        except InputError as error:
-            self._fail(dialogue, turn, error)
-        else:
-            self._hand_out(dialogue, turn, events)
 
     def _think(self) -> bool:
         answering = {
@@ -247,7 +241,7 @@ class EngineLoop:
         self._batches["lm"] += 1
         for member, token in self._run(_lm_stage, rows, self._runner.step):
             if token is not None:
-                self._hand_out(member.dialogue, member.turn, member.turn.sampled(token, self._clock.now()))
+                self._advance(member, partial(member.turn.sampled, token, self._clock.now()))
         return True
 
     def _plan(self, answering: dict[int, Dialogue]) -> LMPlan:
@@ -282,7 +276,7 @@ class EngineLoop:
         if due:
             self._batches["speak"] += 1
             for member, result in self._run(lambda _: Stage.SPEAK, due, self._decoder.run):
-                self._hand_out(member.dialogue, member.turn, member.turn.spoken(result, self._clock.now()))
+                self._advance(member, partial(member.turn.spoken, result, self._clock.now()))
         return bool(due)
 
     def _run(
@@ -300,14 +294,24 @@ class EngineLoop:
         try:
             results = list(zip(members, forward([member.request for member in members]), strict=True))
         except Exception as error:  # whatever a stage raises, it must not end the other callers' dialogues
-            if len(members) == 1:
-                self._fail(members[0].dialogue, members[0].turn, error)
-                return []
-            return [one for member in members for one in self._run(stage, [member], forward)]
+            if len(members) > 1:
+                return [one for member in members for one in self._run(stage, [member], forward)]
+            for member in members:
+                self._fail(member.dialogue, member.turn, error)
+            return []
         seconds = self._clock.now() - begun
         for member, kind in zip(members, stages, strict=True):
             member.turn.spent(kind, seconds)
         return results
+
+    def _advance(self, member: Member[Any], take: Callable[[], Sequence[Event]]) -> None:
+        """Let a turn take its next input and hand out what comes of it. Whatever it raises ends this turn alone."""
+        if member.turn not in member.dialogue.turns:  # it ended in the same round
+            return
+        try:
+            self._hand_out(member.dialogue, member.turn, take())
+        except Exception as error:
+            self._fail(member.dialogue, member.turn, error)
 
     # Hand out
 
@@ -320,12 +324,20 @@ class EngineLoop:
             dialogue.retire(turn, self._clock.now())
 
     def _fail(self, dialogue: Dialogue, turn: Turn, error: Exception) -> None:
+        """End a turn with an error; where nobody has committed it, or it cannot even end, its dialogue."""
+        if turn not in dialogue.turns:
+            return
         if not isinstance(error, AntiphonError):
-            _log.error(
-                "dialogue %s: turn %d failed with %s", dialogue.name, turn.index, type(error).__name__, exc_info=error
-            )
-        dialogue.undo(turn)
-        self._hand_out(dialogue, turn, turn.fail(error, self._clock.now()))
+            _log.error("dialogue %s: turn %d failed", dialogue.name, turn.index, exc_info=error)
+        if turn.response_id is None:
+            self._drop(dialogue.name, f"the turn that was being heard failed with {type(error).__name__}: {error}")
+            return
+        try:
+            dialogue.undo(turn)
+            self._hand_out(dialogue, turn, turn.fail(error, self._clock.now()))
+        except Exception as fault:
+            _log.error("dialogue %s: turn %d could not be ended", dialogue.name, turn.index, exc_info=fault)
+            self._drop(dialogue.name, f"a turn failed with {type(error).__name__}: {error}")
 
 
 def _lm_stage(turn: Turn) -> Stage:

@@ -1,12 +1,14 @@
 """One caller's side of a dialogue: input in, events out, on the caller's asyncio loop."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from math import inf
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
+from antiphon.engine.caller_loop import CallerLoop
 from antiphon.engine.config import EngineConfig, SessionConfig
 from antiphon.engine.errors import AudioError, InputError, SessionClosedError, TextError
 from antiphon.engine.events import AudioOutput, Event, InterruptionReason, ResponseCompleted, SessionStarted
@@ -29,7 +31,9 @@ from antiphon.engine.messages import (
     Report,
 )
 from antiphon.engine.timeline import WaveSample, wave_sample_at
-from antiphon.engine.types import ArrayLike
+from antiphon.engine.types import ArrayLike, Float32Array
+
+AnyCommand = TypeVar("AnyCommand", bound=Command)
 
 
 @dataclass
@@ -71,7 +75,7 @@ class Session:
         self.config = config
         self._limits = limits
         self._engine = engine
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._caller: CallerLoop | None = None
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._slots = asyncio.Semaphore(limits.max_pending_inputs)
         self._input = _Input()
@@ -82,7 +86,9 @@ class Session:
         self._history = list(config.history)
 
     async def __aenter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
+        if self._caller is not None:
+            raise SessionClosedError(f"session {self.session_id} was entered before; open another for a new dialogue.")
+        self._caller = CallerLoop()
         self._engine.open(self)
         self._open = True
         self._engine.submit(OpenDialogue(self.session_id, self.config))
@@ -113,9 +119,10 @@ class Session:
         Raises AudioError when it is empty, not finite, of an unknown rate or another rate than the turn's, or over
         the turn limit.
         """
-        self._check_open()
-        samples = check_audio(pcm)
-        rate = check_rate(rate)
+        samples, rate = check_audio(pcm), check_rate(rate)
+        await self._send(lambda: self._audio(samples, rate))
+
+    def _audio(self, samples: Float32Array, rate: int) -> Command:
         if self._input.has_text:
             raise InputError("this turn already holds text; commit() or clear() it before pushing audio.")
         if self._input.rate not in (None, rate):
@@ -128,28 +135,34 @@ class Session:
             )
         self._input.rate = rate
         self._input.samples += samples.size
-        await self._send(PushAudio(self.session_id, samples, rate))
+        return PushAudio(self.session_id, samples, rate)
 
     async def push_text(self, text: str) -> None:
         """The caller's turn as text. Control tokens written out in it stay text.
 
         Raises TextError when it is empty or over the limit of characters, InputError when the turn already holds input.
         """
-        self._check_open()
+        if not isinstance(text, str):
+            raise TextError(f"the text is a {type(text).__name__}; expected a str.")
         if not text.strip():
             raise TextError("the text is empty; expected at least one character that is not white space.")
         if len(text) > self._limits.max_text_characters:
             raise TextError(f"the text has {len(text)} characters; the limit is {self._limits.max_text_characters}.")
+        await self._send(lambda: self._text(text))
+
+    def _text(self, text: str) -> Command:
         if not self._input.is_empty:
             raise InputError("this turn already holds input; commit() or clear() it before pushing text.")
         self._input.has_text = True
-        await self._send(PushText(self.session_id, text))
+        return PushText(self.session_id, text)
 
     async def clear(self) -> None:
         """Forget what was pushed since the last commit."""
-        self._check_open()
+        await self._send(self._clear)
+
+    def _clear(self) -> Command:
         self._input = _Input()
-        await self._send(ClearInput(self.session_id))
+        return ClearInput(self.session_id)
 
     async def commit(self) -> str:
         """The caller's turn is over: answer it. Returns the id that the answer's events carry.
@@ -157,14 +170,16 @@ class Session:
         Raises InputError when nothing was pushed. Turns committed while an answer is under way are answered after it,
         in order.
         """
-        self._check_open()
+        command = await self._send(self._commit)
+        return command.response_id
+
+    def _commit(self) -> Commit:
         if self._input.is_empty:
             raise InputError("there is nothing to answer: push audio or text before commit().")
         self._input = _Input()
         response_id = f"{self.session_id}.{self._turns}"
         self._turns += 1
-        await self._send(Commit(self.session_id, response_id))
-        return response_id
+        return Commit(self.session_id, response_id)
 
     async def cancel(
         self,
@@ -180,16 +195,16 @@ class Session:
         on. The history keeps what was heard. `response_id`: only if this is the answer under way. Without `queued`
         those behind it stay.
         """
-        self._check_open()
-        if heard_seconds is not None and not heard_seconds >= 0:
-            raise InputError(f"heard_seconds is {heard_seconds}; expected 0 or more.")
-        heard: WaveSample | None = None if heard_seconds is None else wave_sample_at(heard_seconds)
-        await self._send(Cancel(self.session_id, heard, reason, response_id, queued))
+        heard: WaveSample | None = None
+        if heard_seconds is not None:
+            if not isinstance(heard_seconds, int | float | Fraction) or not 0 <= heard_seconds < inf:
+                raise InputError(f"heard_seconds is {heard_seconds!r}; expected a finite number, 0 or more.")
+            heard = wave_sample_at(heard_seconds)
+        await self._send(lambda: Cancel(self.session_id, heard, reason, response_id, queued))
 
     async def played(self, response_id: str) -> None:
         """An answer was heard to its end: where the config awaits playback, it is over. Any other id does nothing."""
-        self._check_open()
-        await self._send(Played(self.session_id, response_id))
+        await self._send(lambda: Played(self.session_id, response_id))
 
     async def events(self) -> AsyncIterator[Event]:
         """Events as they come, until the session is closed. May be entered again: it goes on where it stopped."""
@@ -205,13 +220,17 @@ class Session:
 
     def deliver(self, report: Report) -> None:
         """Called by the engine, from its own thread."""
-        assert self._loop is not None, "a session receives reports only after it was entered"
-        self._loop.call_soon_threadsafe(self._receive, report)
+        self._post(self._receive, report)
 
     def fail(self, why: str) -> None:
         """Called by the engine, from its own thread, when it can serve no more: the event stream ends with an error."""
-        assert self._loop is not None, "a session fails only after it was entered"
-        self._loop.call_soon_threadsafe(self._end, why)
+        self._post(self._end, why)
+
+    def _post(self, function: Callable[..., None], *arguments: object) -> None:
+        assert self._caller is not None, "the engine knows a session only after it was entered"
+        if not self._caller.post(function, *arguments):
+            self._engine.forget(self.session_id)
+            self._engine.submit(CloseDialogue(self.session_id))
 
     def _end(self, fault: str | None) -> None:
         self._fault = fault
@@ -231,10 +250,19 @@ class Session:
                 self._engine.forget(self.session_id)
                 self._end(report.fault)
 
-    async def _send(self, command: Command) -> None:
-        await self._slots.acquire()
+    async def _send(self, make: Callable[[], AnyCommand]) -> AnyCommand:
+        """Wait for a slot; then check, change and submit without a pause, so that a call which is refused, or cancelled
+        while it waits, changes nothing."""
         self._check_open()
+        await self._slots.acquire()
+        try:
+            self._check_open()
+            command = make()
+        except BaseException:
+            self._slots.release()
+            raise
         self._engine.submit(command)
+        return command
 
     def _check_open(self) -> None:
         if self._fault is not None:

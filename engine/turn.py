@@ -97,10 +97,11 @@ class Turn:
         """Blocks of audio that the tokenizer may encode now. Their results go to `encoded`, in order."""
         return self.input.requests if isinstance(self.input, Listener) else ()
 
-    def encoded(self, result: EncodeResult) -> None:
-        """Take an encoded block."""
+    def encoded(self, result: EncodeResult) -> list[Event]:
+        """Take an encoded block; nothing comes of it yet."""
         assert isinstance(self.input, Listener), "only audio is encoded"
         self.input.accept(result)
+        return []
 
     @property
     def user_item(self) -> HistoryItem | None:

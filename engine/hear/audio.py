@@ -11,14 +11,15 @@ from antiphon.engine.types import ArrayLike, Float32Array
 
 LOWEST_RATE: Final = 1  # Hz
 HIGHEST_RATE: Final = 384_000  # Hz
-_PCM_DTYPES: Final = ("uint8", "int8", "int16", "int32")  # of samples nobody has scaled
+MOST_CHANNELS: Final = 64  # more is a transposed array
+LOUDEST: Final = 64.0  # more is integers nobody has scaled; filters and mixers pass 1, never this
 
 
 def check_audio(pcm: ArrayLike, what: str = "pcm") -> Float32Array:
     """The first channel of `pcm`, f32[n] or f32[channels, n] in [-1, 1], as f32[n].
 
     The official tokenizer hears channel 0 alone (zai-org/GLM-4-Voice, speech_tokenizer/utils.py).
-    Raises AudioError when it is empty, not finite, or of another shape.
+    Raises AudioError when it is empty, not finite, of another shape, or of integers' size.
     """
     channel = first_channel(pcm, what)
     if channel.size == 0:
@@ -28,16 +29,19 @@ def check_audio(pcm: ArrayLike, what: str = "pcm") -> Float32Array:
 
 def first_channel(pcm: ArrayLike, what: str = "pcm") -> Float32Array:
     """As `check_audio`, but a piece of a stream may be empty."""
-    if isinstance(pcm, np.ndarray | torch.Tensor) and str(pcm.dtype).removeprefix("torch.") in _PCM_DTYPES:
-        raise AudioError(
-            f"{what} is {pcm.dtype}; expected floating point in [-1, 1]: divide by half the integers' range."
-        )
+    if isinstance(pcm, torch.Tensor) and not pcm.is_floating_point() or np.asarray(pcm).dtype.kind in "iu":
+        raise AudioError(f"{what} holds integers; expected floating point in [-1, 1]: divide by half their range.")
     array = as_float32(pcm, what)
     if array.ndim not in (1, 2):
         raise AudioError(f"{what} has shape {list(array.shape)}; expected [samples] or [channels, samples].")
     if array.ndim == 2:
         if array.shape[0] == 0:
             raise AudioError(f"{what} has no channels: its shape is {list(array.shape)}; expected [channels, samples].")
+        if array.shape[0] > MOST_CHANNELS:
+            raise AudioError(
+                f"{what} has shape {list(array.shape)}; expected at most {MOST_CHANNELS} channels before the samples: "
+                "transpose it."
+            )
         array = array[0]
     unusable = array.size - int(np.isfinite(array).sum())
     if unusable:
@@ -45,6 +49,11 @@ def first_channel(pcm: ArrayLike, what: str = "pcm") -> Float32Array:
         raise AudioError(
             f"{what} holds {unusable} samples that are NaN or infinite, the first at index {first}; "
             "expected finite numbers in [-1, 1]."
+        )
+    loudest = float(np.abs(array).max(initial=0.0))
+    if loudest > LOUDEST:
+        raise AudioError(
+            f"{what} goes up to {loudest:g}; expected samples in [-1, 1]: divide by half the integers' range."
         )
     return array
 

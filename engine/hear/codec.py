@@ -124,10 +124,13 @@ def _samples_of(frame: av.AudioFrame) -> Float32Array:
 
 
 def write_wav(path: str | Path, pcm: ArrayLike, rate: int) -> None:
-    """Write f32[samples] or f32[channels, samples] as a 16-bit wav file."""
+    """Write f32[samples] or f32[channels, samples] as a 16-bit wav file. Raises AudioError where that fails."""
     channels = np.atleast_2d(as_float32(pcm, "pcm"))
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(channels.shape[0])
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(float_to_pcm16(channels.T).astype("<i2").tobytes())
+    try:
+        with Path(path).open("wb") as target, wave.open(target, "wb") as file:
+            file.setnchannels(channels.shape[0])
+            file.setsampwidth(2)
+            file.setframerate(rate)
+            file.writeframes(float_to_pcm16(channels.T).astype("<i2").tobytes())
+    except OSError as error:
+        raise AudioError(f"{path} cannot be written: {error.strerror}.") from error

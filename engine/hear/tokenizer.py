@@ -68,9 +68,9 @@ class SpeechTokenizer:
         self.encoder = encoder
         self.extractor = LogMelExtractor(config.mel_bins)
 
-    def encode(self, pcm: ArrayLike, rate: int) -> list[int]:
+    def encode(self, pcm: ArrayLike, sample_rate: int) -> list[int]:
         """The speech ids of a clip, ⌈samples at 16 kHz / 1280⌉ for each segment. Raises AudioError for bad audio."""
-        return self.encode_batch([(pcm, rate)])[0]
+        return self.encode_batch([(pcm, sample_rate)])[0]
 
     def encode_batch(self, clips: Sequence[tuple[ArrayLike, int]]) -> list[list[int]]:
         """The speech ids of several clips in one call; each comes out as it does alone.
@@ -82,20 +82,20 @@ class SpeechTokenizer:
         results = iter(self.run([request for clip in requests for request in clip]))
         return [[token for _ in clip for token in next(results).ids] for clip in requests]
 
-    def features(self, pcm: ArrayLike, rate: int) -> list[Float32Array]:
+    def features(self, pcm: ArrayLike, sample_rate: int) -> list[Float32Array]:
         """The log-mel of each segment: f32[mel_bins, frames], padding frames included.
 
         All segments of a clip have the frames of its longest, as in the official call.
         """
-        return [np.ascontiguousarray(frames.read(0, frames.ready).T) for frames in self._log_mel(pcm, rate)]
+        return [np.ascontiguousarray(frames.read(0, frames.ready).T) for frames in self._log_mel(pcm, sample_rate)]
 
-    def hidden(self, pcm: ArrayLike, rate: int) -> Float32Array:
+    def hidden(self, pcm: ArrayLike, sample_rate: int) -> Float32Array:
         """The vectors before quantisation, all segments joined: f32[tokens, d_model]."""
-        return np.concatenate([result.hidden.cpu().numpy() for result in self.run(self.requests_of(pcm, rate))])
+        return np.concatenate([result.hidden.cpu().numpy() for result in self.run(self.requests_of(pcm, sample_rate))])
 
-    def requests_of(self, pcm: ArrayLike, rate: int) -> list[EncodeRequest]:
+    def requests_of(self, pcm: ArrayLike, sample_rate: int) -> list[EncodeRequest]:
         """What a whole clip needs encoded, one request a segment."""
-        return [whole_segment_request(frames) for frames in self._log_mel(pcm, rate)]
+        return [whole_segment_request(frames) for frames in self._log_mel(pcm, sample_rate)]
 
     @torch.inference_mode()
     def run(self, requests: Sequence[EncodeRequest]) -> list[EncodeResult]:
@@ -124,5 +124,5 @@ class SpeechTokenizer:
             start = stop
         return results
 
-    def _log_mel(self, pcm: ArrayLike, rate: int) -> list[StreamingLogMel]:
-        return whole_log_mel(self.extractor, resample(check_audio(pcm), check_rate(rate), MODEL_INPUT_RATE))
+    def _log_mel(self, pcm: ArrayLike, sample_rate: int) -> list[StreamingLogMel]:
+        return whole_log_mel(self.extractor, resample(check_audio(pcm), check_rate(sample_rate), MODEL_INPUT_RATE))

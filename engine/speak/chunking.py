@@ -5,12 +5,15 @@ Source: zai-org/GLM-4-Voice web_demo.py (`inference_fn`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import index
 from typing import Final, Literal, get_args
 
 from antiphon.engine.errors import InputError
 
 OFFICIAL_SCHEDULE: Final = (25, 50, 100, 150, 200)  # tokens; the last one repeats
 
+StreamingMode = Literal["reference"]
+STREAMING_MODES: Final[tuple[str, ...]] = get_args(StreamingMode)
 FinishReason = Literal["stop", "length"]
 FINISH_REASONS: Final[tuple[str, ...]] = get_args(FinishReason)
 
@@ -73,10 +76,13 @@ class Chunking:
 
 def checked_schedule(schedule: Sequence[int]) -> tuple[int, ...]:
     """`schedule` as a tuple. Raises InputError unless it holds one or more whole numbers of at least 1."""
-    sizes = tuple(schedule)
-    if not sizes or any(not isinstance(size, int) or size < 1 for size in sizes):
+    try:
+        sizes = tuple(index(size) for size in schedule)
+    except TypeError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
         raise InputError(
-            f"schedule is {sizes}; expected one or more chunk sizes in tokens, each a whole number of at least 1."
+            f"schedule is {schedule!r}; expected one or more chunk sizes in tokens, each a whole number of at least 1."
         )
     return sizes
 

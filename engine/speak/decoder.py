@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 import torch
 
 from antiphon.engine.device import resolve_device, resolve_dtype
 from antiphon.engine.errors import InputError, TokenError
-from antiphon.engine.speak.chunking import OFFICIAL_SCHEDULE
+from antiphon.engine.speak.chunking import OFFICIAL_SCHEDULE, STREAMING_MODES
 from antiphon.engine.speak.chunks import ChunkJob, ChunkResult, SourceFunction, run_chunks
 from antiphon.engine.speak.flow import Flow, FlowRequest
 from antiphon.engine.speak.inputs import TokensLike, checked_mel, checked_tokens, checked_vector
@@ -22,8 +22,6 @@ from antiphon.engine.weights.fill import fill, unfilled
 from antiphon.engine.weights.names import official_flow_name, rename_flow
 from antiphon.engine.weights.read_configs import read_decoder_config
 from antiphon.engine.weights.reader import open_pickle
-
-STREAMING_MODES: Final = ("reference",)
 
 
 class SpeechDecoder:

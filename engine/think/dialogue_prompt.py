@@ -28,8 +28,8 @@ def as_history(turns: Sequence[Turn]) -> list[HistoryItem]:
 
     Raises InputError for no turns, a wrong order, or an item that does not hold exactly one content.
     """
-    if isinstance(turns, str) or len(turns) == 0 or len(turns) % 2 == 0:
-        given = "one text" if isinstance(turns, str) else f"{len(turns)} turns"
+    if isinstance(turns, str) or not isinstance(turns, Sequence) or len(turns) % 2 == 0:
+        given = f"{len(turns)} turns" if isinstance(turns, list | tuple) else f"a {type(turns).__name__}"
         raise InputError(f"got {given}; expected a list of turns, user and assistant in turn, ending with the user's.")
     return [_item(turn, index) for index, turn in enumerate(turns)]
 

@@ -29,6 +29,13 @@ class SamplingParams:
     ignore_eos: bool = False  # go on past the model's stop ids
 
     def __post_init__(self) -> None:
+        for name in ("temperature", "top_p"):
+            if not isinstance(getattr(self, name), int | float):
+                raise InputError(f"{name} is {getattr(self, name)!r}; expected a number.")
+        for name in ("top_k", "max_new_tokens", "seed"):
+            value = getattr(self, name)
+            if not isinstance(value, int) and not (name == "seed" and value is None):
+                raise InputError(f"{name} is {value!r}; expected a whole number.")
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise InputError(f"temperature is {self.temperature}; expected a finite number, at least 0 (0: greedy).")
         if not 0 < self.top_p <= 1:

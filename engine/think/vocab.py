@@ -82,6 +82,8 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Text as ids. `<|user|>` and the like, written out, stay text. Raises TextError when it is too long."""
+        if not isinstance(text, str):
+            raise TextError(f"the text is a {type(text).__name__}; expected a str.")
         if len(text) > MAX_TEXT_CHARACTERS:
             raise TextError(
                 f"the text has {len(text)} characters; expected at most {MAX_TEXT_CHARACTERS}. Send it in parts."

@@ -13,6 +13,7 @@ from antiphon.engine.weights.folders import file_in, read_bytes, read_json
 
 RANKS_FILE: Final = "tokenizer.model"
 CONFIG_FILE: Final = "tokenizer_config.json"
+MOST_TOKENS: Final = 2**31 - 1  # ids are int32 wherever they are packed
 _MAX_RANKS_BYTES: Final = 64 << 20  # the official one has 2.6 MB
 
 
@@ -75,6 +76,8 @@ def _rank_of(line: bytes, where: str) -> tuple[bytes, int]:
         decoded = base64.b64decode(token, validate=True)
     except (ValueError, binascii.Error) as error:
         raise CheckpointError(f"{where}: {line!r} is not a token; expected base64, a space and a rank.") from error
-    if not decoded or not rank.isdigit():
-        raise CheckpointError(f"{where}: {line!r} is not a token; expected base64, a space and a rank from 0 on.")
+    if not decoded or not rank.isdigit() or int(rank) > MOST_TOKENS:
+        raise CheckpointError(
+            f"{where}: {line!r} is not a token; expected base64, a space and a rank of 0 to {MOST_TOKENS}."
+        )
     return decoded, int(rank)

@@ -47,7 +47,6 @@ def read_speech_tokenizer_config(folder: Path | str) -> SpeechTokenizerConfig:
         ema_decay=None if decay is None else fields.number("quantize_ema_decay", most=1.0),
     )
     divides(fields, "encoder_attention_heads", "d_model", given=(config.heads, config.d_model))
-    divides(fields, "pooling_kernel_size", "quantize_causal_block_size", given=(config.pooling, config.block_frames))
     _check_features(folder, config.mel_bins)
     return config
 

@@ -29,7 +29,13 @@ REFUSED: dict[str, tuple[Push, type[Exception], str]] = {
     "empty text": (lambda s: s.push_text("  \n"), TextError, "expected at least one character"),
     "100 kB of text": (lambda s: s.push_text("a" * 100_000), TextError, "100000 characters; the limit is"),
     "a commit of nothing": (lambda s: s.commit(), InputError, "push audio or text"),
-    "negative heard time": (lambda s: s.cancel(heard_seconds=-1), InputError, "expected 0 or more"),
+    "integers": (lambda s: s.push_audio(np.zeros(5, np.int16), 8_000), AudioError, "holds integers"),
+    "unscaled floats": (lambda s: s.push_audio(np.full(5, 3e4), 8_000), AudioError, "goes up to 30000"),
+    "samples before channels": (lambda s: s.push_audio(np.zeros((1_000, 2)), 8_000), AudioError, "transpose it"),
+    "text that is bytes": (lambda s: s.push_text(b"hi"), TextError, "is a bytes; expected a str"),  # type: ignore[arg-type]
+    "text that is None": (lambda s: s.push_text(None), TextError, "is a NoneType"),  # type: ignore[arg-type]
+    "endless heard time": (lambda s: s.cancel(heard_seconds=float("inf")), InputError, "expected a finite number"),
+    "negative heard time": (lambda s: s.cancel(heard_seconds=-1), InputError, "0 or more"),
 }
 
 
@@ -169,3 +175,66 @@ def test_a_history_that_cannot_be_used_is_refused_before_the_session_opens(engin
         engine.session(antiphon.SessionConfig(history=[item("assistant", text="hello")] * 2))
     with pytest.raises(TokenError):
         engine.session(antiphon.SessionConfig(history=[item("user", speech=(10**6,)), item("assistant", text="hello")]))
+
+
+def test_settings_of_the_wrong_kind_are_refused_by_name() -> None:
+    for settings, sentence in (
+        ({"instructions": 5}, "instructions is a int"),
+        ({"sampling": None}, "sampling is a NoneType"),
+        ({"history": ["hello"]}, "no HistoryItem"),
+        ({"schedule": 5}, "schedule is 5"),
+        ({"streaming": "other"}, "streaming is 'other'"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            antiphon.SessionConfig(**settings)  # type: ignore[arg-type]
+    for settings in ({"temperature": "a"}, {"top_p": None}, {"top_k": 1.5}, {"seed": "x"}, {"max_new_tokens": 5.5}):
+        with pytest.raises(InputError, match=next(iter(settings))):
+            antiphon.SamplingParams(**settings)  # type: ignore[arg-type]
+
+
+def test_a_session_is_entered_once(engine: antiphon.Engine) -> None:
+    async def run() -> None:
+        session = engine.session(antiphon.SessionConfig(sampling=GREEDY))
+        async with session:
+            with pytest.raises(SessionClosedError, match="entered before"):
+                await session.__aenter__()
+        with pytest.raises(SessionClosedError, match="entered before"):
+            await session.__aenter__()
+
+    asyncio.run(run())
+    assert engine.stats.free_pages == engine.stats.total_pages
+
+
+def test_a_caller_whose_asyncio_loop_is_gone_is_forgotten(engine: antiphon.Engine, alone: Received) -> None:
+    async def leak() -> None:
+        session = engine.session(antiphon.SessionConfig(sampling=GREEDY))
+        await session.__aenter__()
+        await session.push_text("nobody waits for this answer")
+        await session.commit()
+
+    asyncio.run(leak())
+
+    async def until_it_is_gone() -> None:
+        while engine.stats.dialogues > 1:
+            await asyncio.sleep(0.01)
+
+    assert_unharmed(run_beside_healthy(engine, until_it_is_gone), alone)
+
+
+def test_a_call_that_is_cancelled_while_it_waits_changes_nothing() -> None:
+    async def run(engine: antiphon.Engine) -> Received:
+        async with engine.session(antiphon.SessionConfig(sampling=GREEDY)) as session:
+            pushes = [asyncio.ensure_future(session.push_audio(TONE[:100], 8_000)) for _ in range(50)]
+            await asyncio.sleep(0)
+            for push in pushes[1:]:
+                push.cancel()
+            await asyncio.wait(pushes)
+            pushed = sum(not push.cancelled() for push in pushes)
+            await session.commit()
+            received = await receive(session)
+            assert received.completed.usage.input_audio_seconds == pytest.approx(pushed * 100 / 8_000)
+            return received
+
+    config = antiphon.EngineConfig(max_pending_inputs=1)
+    with antiphon.Engine.load(tiny_checkpoint(), device="cpu", config=config) as engine:
+        asyncio.run(run(engine))

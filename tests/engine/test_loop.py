@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from checkpoints import tiny_checkpoint
 
 import antiphon
 from antiphon.engine.clock import VirtualClock
+from antiphon.engine.dialogue import Dialogue
 from antiphon.engine.loop import EngineLoop
 from antiphon.engine.messages import (
     AudioRead,
@@ -16,9 +18,11 @@ from antiphon.engine.messages import (
     DialogueEnded,
     OpenDialogue,
     Outgoing,
+    PushAudio,
     PushText,
     Report,
 )
+from antiphon.engine.turn import Phase, Turn
 from antiphon.events import AudioOutput, FinishReason, Interrupted, ResponseCompleted
 
 Parts = tuple[antiphon.SpeechTokenizer, antiphon.LanguageModel, antiphon.SpeechDecoder]
@@ -120,3 +124,38 @@ def test_a_message_that_cannot_be_used_ends_its_dialogue_alone(parts: Parts) -> 
     bench.loop.submit(CloseDialogue("healthy"))
     bench.run()
     assert (bench.loop.stats.dialogues, bench.loop.stats.free_pages) == (0, bench.loop.stats.total_pages)
+
+
+@pytest.mark.parametrize("stage", ["hear", "begin", "sampled", "spoken"])
+def test_a_turn_that_raises_wherever_it_stands_ends_alone(
+    parts: Parts, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(parts)
+    method, owner = {
+        "hear": ("encoded", Turn),
+        "begin": ("begin_next", Dialogue),
+        "sampled": ("sampled", Turn),
+        "spoken": ("spoken", Turn),
+    }[stage]
+    original = getattr(owner, method)
+
+    def poisoned(self: Turn | Dialogue, *arguments: object) -> object:
+        turn = self if isinstance(self, Turn) else self.turns[0]
+        if (turn.response_id or "").startswith("poisoned") and turn.phase is not Phase.DONE:
+            raise RuntimeError("poisoned")
+        return original(self, *arguments)
+
+    monkeypatch.setattr(owner, method, poisoned)
+    bench.ask("healthy", 60)
+    bench.loop.submit(OpenDialogue("poisoned", antiphon.SessionConfig()))
+    bench.loop.submit(PushAudio("poisoned", np.zeros(800, np.float32), 8_000))
+    bench.loop.submit(Commit("poisoned", "poisoned.0"))
+    bench.run()
+    (failed,) = bench.events("poisoned", ResponseCompleted)
+    assert failed.finish_reason is FinishReason.ERROR and failed.failure.message == "poisoned"
+    (healthy,) = bench.events("healthy", ResponseCompleted)
+    assert healthy.finish_reason is FinishReason.LENGTH
+    for name in ("healthy", "poisoned"):
+        bench.loop.submit(CloseDialogue(name))
+    bench.run()
+    assert bench.loop.stats.free_pages == bench.loop.stats.total_pages

@@ -1,13 +1,18 @@
 """A turn fed in pieces gives the ids of the turn fed whole."""
 
 import itertools
+import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from goldens import golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from speech_tokenizers import BLOCKS, CLIPS, clip, expected, tokenizer
 
+from antiphon import SpeechTokenizer
 from antiphon.engine.errors import AudioError, SessionClosedError
 from antiphon.engine.hear.listener import Listener
 from antiphon.engine.types import Float32Array
@@ -131,3 +136,18 @@ def test_refuses_an_empty_turn_bad_samples_and_audio_after_the_end() -> None:
     assert len(listener.finish()) == 1
     with pytest.raises(SessionClosedError, match="takes no more audio"):
         listener.push([0.1])
+
+
+@pytest.mark.parametrize("block", [1, 10, 25, 50])
+def test_blocks_that_cut_through_tokens_come_out_the_same_in_pieces(block: int, tmp_path: Path) -> None:
+    folder = tmp_path / "tokenizer"
+    shutil.copytree(golden("speech_tokenizer/block200"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"quantize_causal_block_size": block}))
+    cut = SpeechTokenizer.load(folder)
+    pcm, rate = clip("en_speech")
+    listener = Listener(cut, rate)
+    for piece in np.split(pcm[0], [7, 5_000, 20_000, 41_111]):
+        listener.push(piece)
+        listener.encode()
+    assert listener.finish() == cut.encode(pcm, rate)

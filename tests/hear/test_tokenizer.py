@@ -41,7 +41,7 @@ def test_takes_arrays_tensors_and_lists() -> None:
         (np.zeros((0, 5)), 16_000, r"pcm has no channels: its shape is \[0, 5\]"),
         (np.zeros((1, 2, 3)), 16_000, r"pcm has shape \[1, 2, 3\]; expected \[samples\] or \[channels, samples\]"),
         ([0.0, float("inf")], 16_000, "1 samples that are NaN or infinite, the first at index 1"),
-        (np.zeros(5, np.int16), 16_000, r"pcm is int16; expected floating point in \[-1, 1\]"),
+        (np.zeros(5, np.int16), 16_000, r"pcm holds integers; expected floating point in \[-1, 1\]"),
         ([0.0], 0, "sample rate is 0; expected a whole number of Hz from 1 to 384000"),
         ([0.0], 11_025.5, "sample rate is 11025.5"),
     ],

@@ -65,7 +65,7 @@ def test_turns_may_say_what_they_are(lm: LanguageModel) -> None:
     [
         ([], InputError, "got 0 turns; expected a list of turns"),
         (["a", [1]], InputError, "got 2 turns; .* ending with the user's"),
-        ("Hello", InputError, "got one text; expected a list of turns"),
+        ("Hello", InputError, "got a str; expected a list of turns"),
         (["  \n"], TextError, "the turn's text is empty"),
         ([[]], TokenError, "the turn has no speech codes"),
         ([[512]], TokenError, "speech code 512 is outside the codebook; expected 0 to 511"),

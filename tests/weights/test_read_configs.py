@@ -104,7 +104,6 @@ TOKENIZER_REFUSALS: dict[str, Refusal] = {
     "maximum pooling": ({"pooling_type": "max"}, "pooling_type is 'max'; expected 'avg'"),
     "pooling elsewhere": ({"pooling_position": 1}, "pooling_position is 1; expected 2"),
     "no blocks": ({"quantize_causal_block_size": None}, "has no quantize_causal_block_size"),
-    "blocks that pooling cuts": ({"quantize_causal_block_size": 18}, "pooling_kernel_size is 4; expected a divisor"),
     "heads that do not divide": ({"encoder_attention_heads": 5}, "encoder_attention_heads is 5; expected a divisor"),
     "decay above one": ({"quantize_ema_decay": 1.5}, "quantize_ema_decay is 1.5; expected a number from 0 to 1"),
 }

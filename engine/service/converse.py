@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Final
 
+from antiphon.engine.errors import SessionClosedError
 from antiphon.engine.service.convert import dialogue_settings, duration
 from antiphon.engine.service.host import Caller, Host, Send
 from antiphon.engine.service.live_dialogue import LiveDialogue
@@ -19,7 +20,7 @@ from antiphon.v1.events_pb2 import GoAway
 from antiphon.v1.session_pb2 import SessionConfig
 
 # What ends the dialogue with its call, whatever the resume window.
-_FINAL: Final = frozenset({Reason.SESSION_TOO_LONG, Reason.DRAINING, Reason.ENGINE_LOST})
+_FINAL: Final = frozenset({Reason.SESSION_TOO_LONG, Reason.DRAINING})
 
 
 async def converse(requests: AsyncIterator[ConverseRequest], send: Send, host: Host, caller: Caller) -> None:
@@ -94,6 +95,9 @@ class ConverseCall:
                 self._await_fault(),
             )
             is_final = True
+        except SessionClosedError:  # the engine is gone
+            is_final = True
+            raise
         except RefusalError as error:
             is_final = error.reason in _FINAL
             raise

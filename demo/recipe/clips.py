@@ -89,7 +89,7 @@ def make_clips(
 ) -> ClipSet:
     """Speak `lines` at `rate` Hz into `folder`, or take what is there. Raises ValueError where the folder holds others.
 
-    Each worker is a process with an espeak-ng of its own.
+    Each worker is a process with an espeak-ng of its own; no workers: this process speaks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     plan = json.dumps([asdict(line) for line in lines], ensure_ascii=False)
@@ -99,7 +99,10 @@ def make_clips(
     plan_file.write_text(plan)
     missing = [i for i in range(_shard_count(len(lines))) if not _path(folder, i, "index", "npz").exists()]
     jobs = [(folder, i, list(lines[i * _SHARD : (i + 1) * _SHARD]), rate) for i in missing]
-    if jobs:
+    if jobs and workers == 0:
+        for job in jobs:
+            _make_shard(job)
+    elif jobs:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
             for done, _ in enumerate(pool.map(_make_shard, jobs), start=1):

@@ -21,6 +21,7 @@ from demo.recipe.domain import Exchange
 from demo.recipe.scales import Scale
 from demo.recipe.stage import Stage
 from demo.recipe.voices import ASSISTANT_SPEEDS, LANGUAGES, Language, Speaker, assistant, foreigner, user
+from demo.recipe.words import draw as draw_words
 from demo.recipe.words import english_sentence, english_words, mandarin_sentence
 
 _MANDARIN_SHARE: Final = 0.2  # of open vocabulary
@@ -101,7 +102,7 @@ def make_corpus(stage: Stage, scale: Scale, seed: int, workers: int) -> Corpus:
 
 def repeated(scale: Scale, seed: int) -> list[Exchange]:
     """The phrases to be said again."""
-    return list(domain.repeating(list(english_words()), scale.repeated_phrases, seed))
+    return list(domain.repeating(english_words(), scale.repeated_phrases, seed))
 
 
 def plan_assistant(scale: Scale, seed: int) -> list[Line]:
@@ -198,8 +199,8 @@ def _unknown(random: np.random.Generator) -> Asked:
     if draw < 0.4:
         text = mandarin_sentence(random)
         return _unanswerable(text, user("zh", random), "zh")
-    words = random.choice(english_words(), 3)
-    form = str(random.choice(_UNKNOWN_FORMS))
+    words = draw_words(english_words(), 3, random)
+    form = _UNKNOWN_FORMS[int(random.integers(len(_UNKNOWN_FORMS)))]
     text = form.format(*words) if draw < 0.85 else english_sentence(random)
     return _unanswerable(text, user("en", random))
 
@@ -210,4 +211,4 @@ def _unanswerable(text: str, speaker: Speaker, language: Language = "en") -> Ask
 
 def _foreign_words(speaker: Speaker, random: np.random.Generator) -> str:
     words = _FOREIGN[speaker.voice.split("+")[0]].split()
-    return " ".join(random.choice(words, int(random.integers(3, 8))))
+    return " ".join(draw_words(words, int(random.integers(3, 8)), random))

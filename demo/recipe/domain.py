@@ -5,7 +5,7 @@ are split once and for all into those that training may see and those it never d
 is held out in both orders.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations_with_replacement
@@ -70,6 +70,14 @@ def _sum(first: int, second: int, language: Language) -> Iterator[Exchange]:
     answer = f"{a} plus {b} is {c}"
     for question in (f"what is {a} plus {b}", f"{a} plus {b}", f"please add {a} and {b}", f"how much is {a} plus {b}"):
         yield Exchange(question, answer, "sum", total=total)
+
+
+def written_sums(language: Language, largest: int) -> Iterator[str]:
+    """Sums of all operands up to `largest` as text, for pre-training; the held-out ones are left out here too."""
+    for first in range(largest + 1):
+        for second in range(largest + 1):
+            if not is_held_out(first, second, language):
+                yield from dict.fromkeys(f"{one.question} {one.answer}" for one in _sum(first, second, language))
 
 
 def follow_up(total: int, language: Language) -> list[Exchange]:
@@ -190,12 +198,13 @@ def mandarin_digits() -> Iterator[Exchange]:
     yield Exchange("从一数到十", "一二三四五六七八九十", "digits", "zh")
 
 
-def repeating(words: list[str], count: int, seed: int) -> Iterator[Exchange]:
+def repeating(words: Sequence[str], count: int, seed: int) -> Iterator[Exchange]:
     """Phrases of one to four of `words` to be said again."""
     random = np.random.default_rng(seed)
     for _ in range(count):
-        phrase = " ".join(random.choice(words, int(random.integers(1, 5))))
-        yield Exchange(f"{random.choice(['say', 'repeat', 'please say'])} {phrase}", phrase, "repeating")
+        phrase = " ".join(words[index] for index in random.integers(len(words), size=int(random.integers(1, 5))))
+        asking = ("say", "repeat", "please say")[int(random.integers(3))]
+        yield Exchange(f"{asking} {phrase}", phrase, "repeating")
 
 
 _MANNERS: Final[dict[Language, tuple[tuple[str, Delivery], ...]]] = {

@@ -1,7 +1,8 @@
 """The stages in their order, and what each needs of the others."""
 
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +24,8 @@ from demo.recipe.scales import Scale
 from demo.recipe.stage import Stage
 from demo.recipe.thinking import Thinking
 
+_PATIENCE: Final = 5.0  # s between two looks
+
 
 class Recipe:
     """One run of the recipe in its work folder."""
@@ -41,13 +44,21 @@ class Recipe:
         """The folder of a stage."""
         return Stage(self.work, name)
 
-    def run(self, name: str) -> None:
-        """Run a stage, unless it is done."""
+    def run(self, name: str, wait: bool = False) -> None:
+        """Run a stage, unless it is done. What it needs must be done, or is waited for: another process makes it.
+
+        Raises RuntimeError where a stage that it needs is not done.
+        """
         stage = self.stage(name)
         if stage.done:
             stage.say(f"{name}: done before; remove {stage.folder} to do it again")
-        else:
-            STAGES[name](self, stage)
+            return
+        for needed in NEEDS[name]:
+            while wait and not self.stage(needed).done:
+                time.sleep(_PATIENCE)
+            if not self.stage(needed).done:
+                raise RuntimeError(f"the stage {name!r} needs {needed!r}, which is not done; run it first.")
+        STAGES[name](self, stage)
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -155,4 +166,29 @@ STAGES: Final[Mapping[str, Callable[[Recipe, Stage], None]]] = MappingProxyType(
         "export": _export,
         "evaluate": _evaluate,
     }
+)
+
+# What must be done before a stage.
+NEEDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "data": (),
+        "tokenizer": ("data",),
+        "vocoder": ("data",),
+        "judge": ("data",),
+        "tokens": ("tokenizer",),
+        "flow": ("tokens",),
+        "text-to-token": ("tokens",),
+        "interleaved": ("text-to-token",),
+        "pretraining": ("interleaved",),
+        "fine-tuning": ("pretraining",),
+        "ablation": ("interleaved",),
+        "export": ("tokenizer", "vocoder", "flow", "fine-tuning"),
+        "evaluate": ("export", "judge"),
+    }
+)
+
+# Threads scale badly on models of this size, so the long stages run in two processes side by side, about equally long.
+LANES: Final[Sequence[Sequence[str]]] = (
+    ("tokenizer", "tokens", "text-to-token", "interleaved", "pretraining", "fine-tuning", "ablation"),
+    ("vocoder", "judge", "flow"),
 )

@@ -20,12 +20,14 @@ from demo.recipe import domain
 from demo.recipe.data import Corpus
 from demo.recipe.domain import Delivery, Exchange
 from demo.recipe.tokens import Codes
-from demo.recipe.voices import ASSISTANT_SPEEDS, Language
+from demo.recipe.voices import ASSISTANT_SPEEDS, LANGUAGES, Language
 
 _TEXT_WEIGHT: Final = 4.0  # of a text id in an answer; a speech id has 1
 _TEXT_PROMPTS: Final = 0.12  # of the dialogues
 _NO_SPEECH: Final = 0.03  # of the dialogues: silence, noise or tones
 _FOLLOW_UPS: Final = (0.3, 0.3)  # chance of a second turn after a sum, and of a third after a second
+_WRITTEN_SUMS: Final = 0.5  # of the texts of pre-training: sums alone, of larger numbers too
+_WRITTEN_OPERAND: Final = 49
 _NOISE: Final = 0.03  # of the user's codes, replaced by any
 
 
@@ -177,8 +179,13 @@ def training_texts(count: int, random: np.random.Generator) -> list[str]:
     by_language: dict[Language, list[Exchange]] = {"en": [], "zh": []}
     for exchange in known:
         by_language[exchange.language].append(exchange)
+    written = {language: list(domain.written_sums(language, _WRITTEN_OPERAND)) for language in LANGUAGES}
     texts = []
     for _ in range(count):
+        if random.random() < _WRITTEN_SUMS:
+            all_sums = written["zh" if random.random() < 0.3 else "en"]
+            texts.append(" ".join(all_sums[int(index)] for index in random.integers(len(all_sums), size=3)))
+            continue
         exchanges = by_language["zh" if random.random() < 0.2 else "en"]
         chosen = [exchanges[int(index)] for index in random.integers(len(exchanges), size=int(random.integers(2, 5)))]
         texts.append(" ".join(f"{one.question} {one.answer}" for one in chosen))

@@ -13,15 +13,16 @@ from torch import nn
 from demo.recipe.scales import Steps
 
 _FINAL_SHARE: Final = 0.01  # of the learning rate, at the end of the cosine
-_SAVE_SECONDS: Final = 120.0
-_REPORT_STEPS: Final = 50
+_KEPT: Final = 50  # steps that the reported means are over
 
 
 class Stage:
     """One stage's folder under the work folder. `state.pt` is its last save, `done.json` says that it is finished."""
 
-    def __init__(self, work: Path, name: str) -> None:
+    def __init__(self, work: Path, name: str, save_seconds: float = 120.0, report_steps: int = 50) -> None:
         self.name = name
+        self.save_seconds = save_seconds
+        self.report_steps = report_steps
         self.folder = work / name
         self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -92,13 +93,13 @@ def train(
         torch.nn.utils.clip_grad_norm_(parameters, steps.clip)
         optimiser.step()
         recent.append({key: float(value.detach()) for key, value in losses.items()})
-        recent = recent[-_REPORT_STEPS:]
-        if (step + 1) % _REPORT_STEPS == 0 or step + 1 == steps.steps:
+        recent = recent[-_KEPT:]
+        if (step + 1) % stage.report_steps == 0 or step + 1 == steps.steps:
             pace = (time.monotonic() - began) / (step + 1 - start)
             stage.say(
                 f"{stage.name}: step {step + 1} of {steps.steps}", **_means(recent), seconds_a_step=round(pace, 3)
             )
-        if time.monotonic() - saved > _SAVE_SECONDS or step + 1 == steps.steps:
+        if time.monotonic() - saved >= stage.save_seconds or step + 1 == steps.steps:
             _save(stage, modules, optimiser, step + 1, name)
             saved = time.monotonic()
     for module in modules.values():

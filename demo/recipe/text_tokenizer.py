@@ -15,8 +15,10 @@ from demo.recipe.scales import CODES, FIRST_SPEECH_ID, TEXT_RANKS
 from demo.recipe.voices import LANGUAGES
 from demo.recipe.words import english_words, han_characters
 
-# What the official pattern never cuts, for the texts that are learnt from; Chinese is learnt by character.
-_WORD: Final = re.compile(r"[\u4e00-\u9fff]|[ _\n]?[A-Za-z]+| ?[^\s\w]+")
+# What the official pattern never cuts, for the texts that are learnt from. Chinese is learnt by character, and numbers
+# by their parts, " six" and "teen": with one id for each number up to twenty, sums were learnt by heart (0.04 of the
+# held-out ones right in writing), since nothing says that sixteen and six have anything in common.
+_WORD: Final = re.compile(r"[\u4e00-\u9fff]|(?:teen|ty)\b|[ _\n]?[A-Za-z]+?(?=(?:teen|ty)\b|[^A-Za-z]|$)| ?[^\s\w]+")
 _DOMAIN_WEIGHT: Final = 20  # a word of the domain counts so many times one of the open vocabulary
 _HAN_WEIGHT: Final = 5
 _PROMPT_WEIGHT: Final = 10_000

@@ -1,6 +1,7 @@
 """Open vocabulary: everyday words from which sentences are drawn, so that speech is more than the demo's domain."""
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
@@ -65,9 +66,14 @@ def han_characters() -> tuple[str, ...]:
 
 def english_sentence(random: np.random.Generator) -> str:
     """Two to nine words in no order that means anything: nothing but the sound helps to recognise them."""
-    return " ".join(random.choice(english_words(), int(random.integers(2, 10))))
+    return " ".join(draw(english_words(), int(random.integers(2, 10)), random))
 
 
 def mandarin_sentence(random: np.random.Generator) -> str:
     """Two to ten characters."""
-    return "".join(random.choice(han_characters(), int(random.integers(2, 11))))
+    return "".join(draw(han_characters(), int(random.integers(2, 11)), random))
+
+
+def draw(signs: Sequence[str], count: int, random: np.random.Generator) -> list[str]:
+    """`count` of `signs`, with repetition."""
+    return [signs[index] for index in random.integers(len(signs), size=count)]

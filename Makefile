@@ -3,6 +3,7 @@ PYTHON ?= python3
 CLIP ?= demo/clips/tt-weasels.wav
 MODEL ?= checkpoints/tiny
 ANSWER ?= out/answer.wav
+CHECKPOINT ?= demo/checkpoint
 ARGS ?=
 
 VENV := .venv
@@ -18,13 +19,14 @@ UNUSABLE := yes
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help talk test lint stubs clean
+.PHONY: help talk test lint stubs checkpoint clean
 
 help:
 	@echo "make talk    answer a recorded sentence in speech, with a random model: $(CLIP) -> $(ANSWER)"
 	@echo "make test    run the tests; ARGS is given to pytest"
 	@echo "make lint    ruff, mypy and buf"
 	@echo "make stubs   write the Python stubs of proto/ again, after an edit of a .proto file"
+	@echo "make checkpoint   train the demo's model from nothing, in hours: -> $(CHECKPOINT); work in checkpoints/recipe"
 	@echo "make clean   remove .venv, the build, the caches and out/; checkpoints stay"
 	@echo "PYTHON=python3.12 picks the interpreter that .venv is made from; make clean first to change it."
 
@@ -44,6 +46,11 @@ lint: $(INSTALLED)
 
 stubs: $(INSTALLED)
 	$(VENV_PYTHON) proto/generate_stubs.py
+
+# Hours on two cores. Stopped and started again it goes on; `python -m demo.recipe --help` for single stages.
+checkpoint: $(INSTALLED)
+	@command -v espeak-ng >/dev/null || { echo "There is no espeak-ng. Debian: apt install espeak-ng"; exit 1; }
+	$(VENV_PYTHON) -m demo.recipe --checkpoint $(CHECKPOINT) $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,7 +12,7 @@ import torch
 from demo.recipe.pipeline import LANES, STAGES, Recipe
 from demo.recipe.scales import SCALES
 
-_WORK: Final = Path("out/recipe")
+_WORK: Final = Path("checkpoints/recipe")  # git ignores it, and `make clean` leaves it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

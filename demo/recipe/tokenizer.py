@@ -4,7 +4,7 @@
                                                  └─ context (bidirectional GRU) ─┬─ the same labels
                                                                                  └─ CTC over letters and characters
 
-Losses and figures as in a trial (see the recipe's README): labels keep the codes phonetic where CTC alone lets
+Losses and figures as in a trial: labels keep the codes phonetic where CTC alone lets
 them collapse to words. The heads are for training only and are thrown away.
 Source of the bottleneck: van den Oord et al. 2017 (arXiv 1711.00937), with exponential moving averages and restarts.
 """

@@ -61,9 +61,7 @@ class SourceStretch:
     final: int  # frames of them, from the first, that will not be made again
 
 
-def make_sources(
-    module: HarmonicSource, stretches: Sequence[SourceStretch]
-) -> list[tuple[torch.Tensor, SourceState]]:
+def make_sources(module: HarmonicSource, stretches: Sequence[SourceStretch]) -> list[tuple[torch.Tensor, SourceState]]:
     """f32[frames · hop] of each stretch, each of another turn, and that turn's state after its final frames."""
     config, device = module.config, stretches[0].f0.device
     packing = Packing.of([len(one.f0) for one in stretches], device)

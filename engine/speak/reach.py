@@ -46,10 +46,12 @@ class StageSpans:
     """What one upsampling stage needs for what is asked of it."""
 
     below: Span  # rows that are upsampled
-    upsampled: Span  # of them, at this stage's rate
+    raised: Span  # what upsampling makes of them
+    upsampled: Span  # of that, the rows needed
     joined: Span  # where the source is added, one row on at the last stage; the residual blocks' input
     spectrum: Span  # rows of the source's spectrum, from a multiple of the stage's stride
-    source: Span  # rows of the spectrum brought down: the source's residual block's input
+    lowered: Span  # what bringing them down to this stage's rate makes of them
+    source: Span  # of that, the rows needed: the source's residual block's input
     out: Span  # rows asked for
 
 
@@ -102,17 +104,22 @@ def _stage_spans(config: VocoderConfig, stage: int, out: Span, frames: int) -> S
     upsampled = Span(max(joined.first - 1, 0), min(max(joined.end - 1, 2), rows)) if last else joined
     padding = (kernel - rate) // 2
     below = Span(-((kernel - 1 - padding - upsampled.first) // rate), (upsampled.end - 1 + padding) // rate + 1)
+    below = below.within(rows // rate)
     source = joined.wider(_block_reach(config.source_kernels[stage], config.source_dilations[stage]))
     source = source.within(joined_rows)
     stride = math.prod(rates[stage + 1 :])
     before = stride // 2 if stride > 1 else 0
     taps = 2 * stride if stride > 1 else 1
     spectrum = Span(source.first * stride - before, (source.end - 1) * stride - before + taps)
+    spectrum = spectrum.within(math.prod(rates) * frames + 1).aligned(stride)
+    lowered = spectrum.first // stride
     return StageSpans(
-        below=below.within(rows // rate),
+        below=below,
+        raised=Span(below.first * rate, below.end * rate),
         upsampled=upsampled,
         joined=joined,
-        spectrum=spectrum.within(math.prod(rates) * frames + 1).aligned(stride),
+        spectrum=spectrum,
+        lowered=Span(lowered, lowered + (len(spectrum) + 2 * before - taps) // stride + 1),
         source=source,
         out=out,
     )

@@ -63,7 +63,7 @@ class _Rows:
 
     def pieces(self, spans: Sequence[Span]) -> list[torch.Tensor]:
         """Of each sequence, the rows asked for, which are among its own."""
-        held = self.x.split([len(span) for span in self.spans])
+        held = torch.split(self.x, [len(span) for span in self.spans])
         return [
             rows[asked.first - span.first : asked.end - span.first]
             for rows, span, asked in zip(held, self.spans, spans, strict=True)
@@ -96,23 +96,15 @@ def _spectra(vocoder: HiFT, windows: Sequence[FilterWindow], dtype: torch.dtype)
 def _source_of_stage(vocoder: HiFT, stage: int, spectrum: _Rows, stages: Sequence[StageSpans]) -> _Rows:
     """The source at the rate and width of `stage`."""
     rows = spectrum.cut([one.spectrum for one in stages])
-    down = vocoder.source_downs[stage]
-    x, _ = down(rows.x, rows.cu_seqlens)
-    kernel = down.weight.shape[2]
-    firsts = [span.first // down.stride for span in rows.spans]
-    lengths = [(len(span) + 2 * down.padding - kernel) // down.stride + 1 for span in rows.spans]
-    brought = _Rows(x, tuple(Span(first, first + n) for first, n in zip(firsts, lengths, strict=True)))
-    rows = brought.cut([one.source for one in stages])
+    x, _ = vocoder.source_downs[stage](rows.x, rows.cu_seqlens)
+    rows = _Rows(x, tuple(one.lowered for one in stages)).cut([one.source for one in stages])
     return _Rows(vocoder.source_resblocks[stage](rows.x, rows.cu_seqlens), rows.spans)
 
 
 def _joined(vocoder: HiFT, stage: int, rows: _Rows, stages: Sequence[StageSpans]) -> _Rows:
     """`rows` at the next rate, at the last stage with its reflected row: where the source is added."""
-    upsample = vocoder.ups[stage]
-    x, _ = upsample(F.leaky_relu(rows.x, vocoder.config.leaky_slope), rows.cu_seqlens)
-    rate = upsample.stride
-    raised = _Rows(x, tuple(Span(span.first * rate, span.end * rate) for span in rows.spans))
-    rows = raised.cut([one.upsampled for one in stages])
+    x, _ = vocoder.ups[stage](F.leaky_relu(rows.x, vocoder.config.leaky_slope), rows.cu_seqlens)
+    rows = _Rows(x, tuple(one.raised for one in stages)).cut([one.upsampled for one in stages])
     if stage < len(vocoder.ups) - 1:
         return rows
     # Every row moves on by one; where the window begins inside the turn, the row put first is not needed.

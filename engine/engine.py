@@ -24,6 +24,7 @@ from antiphon.engine.speak.inputs import TokensLike, checked_tokens
 from antiphon.engine.think.language_model import LanguageModel
 from antiphon.engine.types import ArrayLike
 from antiphon.engine.weights.folders import DECODER_FOLDER, LANGUAGE_MODEL_FOLDER, TOKENIZER_FOLDER
+from antiphon.engine.weights.manifest import check_manifest
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +65,10 @@ class Engine:
         dtype: str | torch.dtype = "float32",
         config: EngineConfig | None = None,
     ) -> Self:
-        """Load a folder that holds the three official ones. Raises as the three `load`s do."""
+        """Load a folder that holds the three official ones. Raises as the three `load`s do, and CheckpointError where
+        the folder has a manifest and a file differs from it."""
         folder = Path(folder)
+        check_manifest(folder)
         return cls(
             SpeechTokenizer.load(folder / TOKENIZER_FOLDER, device, dtype),
             LanguageModel.load(folder / LANGUAGE_MODEL_FOLDER, device, dtype),

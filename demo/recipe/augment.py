@@ -59,7 +59,8 @@ def telephone(sound: np.ndarray) -> np.ndarray:
     companded = np.round(companded * 127) / 127
     expanded = np.sign(companded) * np.expm1(np.abs(companded) * np.log1p(_MU)) / _MU
     wide = resample(expanded.astype(np.float32), _TELEPHONE_RATE, MODEL_INPUT_RATE)
-    return np.pad(wide, (0, max(0, len(sound) - len(wide))))[: len(sound)]
+    padded: np.ndarray = np.pad(wide, (0, max(0, len(sound) - len(wide))))
+    return padded[: len(sound)]
 
 
 def silence(seconds: float) -> np.ndarray:
@@ -84,14 +85,16 @@ def tones(seconds: float, random: np.random.Generator) -> np.ndarray:
         for _ in range(int(random.integers(1, 4))):
             pitch = 110.0 * 2 ** (float(random.integers(0, 36)) / 12)
             sound += envelope * sum(np.sin(2 * np.pi * pitch * h * since) / h**1.5 for h in range(1, 5))
-    return (sound / max(1e-4, np.abs(sound).max()) * random.uniform(0.1, 0.8)).astype(np.float32)
+    music: np.ndarray = sound / max(1e-4, np.abs(sound).max()) * random.uniform(0.1, 0.8)
+    return music.astype(np.float32)
 
 
 def _tilted(sound: np.ndarray, decibels_per_octave: float) -> np.ndarray:
     spectrum = np.fft.rfft(sound)
     octaves = np.log2(np.maximum(np.fft.rfftfreq(len(sound), 1 / MODEL_INPUT_RATE), 62.5) / 1_000)
     gain = 10 ** (np.clip(decibels_per_octave / 2 * octaves, -15, 15) / 20)
-    return np.fft.irfft(spectrum * gain, len(sound)).astype(np.float32)
+    tilted: np.ndarray = np.fft.irfft(spectrum * gain, len(sound)).astype(np.float32)
+    return tilted
 
 
 def _reverberant(sound: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -103,26 +106,30 @@ def _reverberant(sound: np.ndarray, random: np.random.Generator) -> np.ndarray:
     tail[0] = 1.0
     size = 1 << (len(sound) + length - 1).bit_length()
     wet = np.fft.irfft(np.fft.rfft(sound, size) * np.fft.rfft(tail, size), size)
-    return wet[: len(sound)].astype(np.float32)
+    heard: np.ndarray = wet[: len(sound)].astype(np.float32)
+    return heard
 
 
 def _noisy(sound: np.ndarray, random: np.random.Generator, decibels: float) -> np.ndarray:
     """With noise `decibels` below the sound's own power."""
     hiss = _coloured(len(sound), random)
     power = float(np.square(sound).mean()) + 1e-10
-    return (sound + hiss * np.sqrt(power * 10 ** (-decibels / 10))).astype(np.float32)
+    noisy: np.ndarray = sound + hiss * np.sqrt(power * 10 ** (-decibels / 10))
+    return noisy.astype(np.float32)
 
 
 def _coloured(length: int, random: np.random.Generator) -> np.ndarray:
     """Unit noise, from white to brown."""
     spectrum = np.fft.rfft(random.standard_normal(length))
     frequencies = np.maximum(np.fft.rfftfreq(length, 1 / MODEL_INPUT_RATE), 20.0)
-    hiss = np.fft.irfft(spectrum * frequencies ** -float(random.uniform(0.0, 1.0)), length)
-    return hiss / (hiss.std() + 1e-9)
+    hiss: np.ndarray = np.fft.irfft(spectrum * frequencies ** -float(random.uniform(0.0, 1.0)), length)
+    hiss /= hiss.std() + 1e-9
+    return hiss
 
 
 def _band(sound: np.ndarray, low: float, high: float) -> np.ndarray:
     spectrum = np.fft.rfft(sound)
     frequencies = np.fft.rfftfreq(len(sound), 1 / MODEL_INPUT_RATE)
     spectrum[(frequencies < low) | (frequencies > high)] = 0
-    return np.fft.irfft(spectrum, len(sound)).astype(np.float32)
+    kept: np.ndarray = np.fft.irfft(spectrum, len(sound)).astype(np.float32)
+    return kept

@@ -136,7 +136,7 @@ def _at_rate(said: Utterance, rate: int) -> np.ndarray:
     """i16 at `rate`, with silence up to a whole number of speech tokens."""
     samples = said.samples
     if rate != RATE:
-        pcm = resample(samples.astype(np.float32) / 32_768, RATE, rate)
+        pcm = resample(samples.astype(np.float32) / np.float32(32_768), RATE, rate)
         samples = np.clip(np.round(pcm * 32_768), -32_768, 32_767).astype(np.int16)
     token = round(_TOKEN * rate)
     return np.pad(samples, (0, -len(samples) % token))

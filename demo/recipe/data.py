@@ -8,7 +8,7 @@ test-sums         sums that no training sees, by the training voices
 test-open         open vocabulary by the training voices
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,7 +29,10 @@ _DELIVERY_SHARE: Final = 0.2  # of questions
 _MEMORY_SHARE: Final = 0.06
 _REPEAT_SHARE: Final = 0.12
 _UNKNOWN_SHARE: Final = 0.12
-_HIGHEST_TOTAL: Final = {"en": 2 * domain.LARGEST_OPERAND["en"], "zh": 2 * domain.LARGEST_OPERAND["zh"]}
+_HIGHEST_TOTAL: Final = {language: 2 * largest for language, largest in domain.LARGEST_OPERAND.items()}
+    "en": 2 * domain.LARGEST_OPERAND["en"],
+    "zh": 2 * domain.LARGEST_OPERAND["zh"],
+}
 
 _FOREIGN: Final[dict[str, str]] = {
     "de": "wie spät ist es heute morgen ich möchte einen kaffee bitte wo liegt der bahnhof schönes wetter danke freund",
@@ -70,7 +73,7 @@ class Corpus:
     assistant: ClipSet
     users: ClipSet
     asked: Sequence[Asked]  # in the order of `users`
-    tests: dict[str, tuple[ClipSet, Sequence[Asked]]]
+    tests: Mapping[str, tuple[ClipSet, Sequence[Asked]]]
 
     @property
     def phonemes(self) -> tuple[str, ...]:
@@ -136,7 +139,7 @@ def plan_users(scale: Scale, seed: int) -> list[Asked]:
         if draw < _DELIVERY_SHARE:
             exchange = domain.with_delivery(known[int(random.integers(len(known)))], random)
         elif draw < _DELIVERY_SHARE + _MEMORY_SHARE:
-            language = "zh" if random.random() < _MANDARIN_SHARE else "en"
+            language: Language = "zh" if random.random() < _MANDARIN_SHARE else "en"
             follow = domain.follow_up(1, language)
             exchange = follow[int(random.integers(len(follow)))]
         elif draw < _DELIVERY_SHARE + _MEMORY_SHARE + _REPEAT_SHARE:

@@ -130,7 +130,8 @@ def _memory(checkpoint: Checkpoint, corpus: Corpus, seed: int) -> Share:
     memory = corpus.tests["memory"]
     follow_ups = [(i, a.exchange) for i, a in enumerate(memory[1]) if a.exchange]
     first_sounds, then_sounds = sounds_of(corpus.tests["known"][0]), sounds_of(memory[0])
-    prompts, expected = [], []
+    prompts: list[list[int]] = []
+    expected: list[str] = []
     while len(prompts) < _DIALOGUES:
         index, first = sums[int(random.integers(len(sums)))]
         then, second = follow_ups[int(random.integers(len(follow_ups)))]

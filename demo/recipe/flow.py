@@ -12,7 +12,9 @@ from typing import Final
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
+from antiphon.engine.speak.estimator import DownStage, UpStage
 from antiphon.engine.speak.flow import Flow, FlowRequest
 from antiphon.engine.speak.flow_blocks import TransformerBlock
 from antiphon.engine.speak.packing import Packing
@@ -77,23 +79,21 @@ def start_from_mu(
             module.attention.to_out.weight.mul_(_QUIET)
             module.feed_forward.w_2.weight.mul_(_QUIET)
     pairs = torch.arange(min(bins, width // 2))
-    first, last = estimator.down_blocks[0], estimator.up_blocks[-1]
+    first, last, mean = estimator.down_blocks[0], estimator.up_blocks[-1], flow.regulator.model[-1]
+    assert isinstance(first, DownStage) and isinstance(last, UpStage) and isinstance(mean, nn.Conv1d)
+    assert last.conv is not None and mean.bias is not None
     into, over, out = first.resnet.res_conv, last.resnet.res_conv, estimator.final_proj
     for stage in (first, last):
         stage.resnet.block2.norm.weight.mul_(4 * _QUIET)
-    out.weight.zero_()
-    out.bias.zero_()
+    _clear(out, torch.arange(bins))
     for sign, channels in ((1.0, 2 * pairs), (-1.0, 2 * pairs + 1)):
-        into.weight[channels] = 0.0
-        into.bias[channels] = 0.0
+        _clear(into, channels)
         into.weight[channels, bins + pairs, 0] = sign
         into.weight[channels, pairs, 0] = -sign
-        over.weight[channels] = 0.0
-        over.bias[channels] = 0.0
+        _clear(over, channels)
         over.weight[channels, width + channels, 0] = 1.0  # the skip lies behind what comes from below
         for convolution in (last.conv, estimator.final_block.conv):
-            convolution.weight[channels] = 0.0
-            convolution.bias[channels] = 0.0
+            _clear(convolution, channels)
             convolution.weight[channels, channels, 1] = 1.0
         out.weight[pairs, channels, 0] = sign
     # GroupNorm takes the scale away, and with it, just as wanted, the factor 1 − t of mu − x: give the velocity's own.
@@ -101,7 +101,14 @@ def start_from_mu(
     power = torch.ones(width)
     power[: 2 * len(pairs)] = (mean_mel[pairs].square() + _NOISE_POWER).repeat_interleave(2).to(power)
     norm.weight.copy_(power.view(norm.num_groups, -1).mean(dim=1).sqrt().repeat_interleave(width // norm.num_groups))
-    flow.regulator.model[-1].bias.copy_(mean_mel)
+    mean.bias.copy_(mean_mel)
+
+
+def _clear(convolution: nn.Conv1d, channels: torch.Tensor) -> None:
+    """Let the output `channels` be 0."""
+    convolution.weight[channels] = 0.0
+    if convolution.bias is not None:
+        convolution.bias[channels] = 0.0
 
 
 def flow_losses(

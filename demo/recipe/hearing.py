@@ -50,7 +50,7 @@ def at_model_rate(samples: np.ndarray, rate: int) -> np.ndarray:
     """i16 at 16 kHz."""
     if rate == MODEL_INPUT_RATE:
         return samples
-    pcm = resample(samples.astype(np.float32) / 32_768, rate, MODEL_INPUT_RATE)
+    pcm = resample(samples.astype(np.float32) / np.float32(32_768), rate, MODEL_INPUT_RATE)
     return np.clip(np.round(pcm * 32_768), -32_768, 32_767).astype(np.int16)
 
 

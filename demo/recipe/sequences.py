@@ -195,7 +195,8 @@ def training_texts(count: int, random: np.random.Generator) -> list[str]:
 def _noisy(codes: Sequence[int], n_codes: int, random: np.random.Generator) -> list[int]:
     replaced = random.random(len(codes)) < _NOISE
     others = random.integers(n_codes, size=len(codes))
-    return np.where(replaced, others, np.asarray(codes)).tolist()
+    noisy: list[int] = np.where(replaced, others, np.asarray(codes)).tolist()
+    return noisy
 
 
 def _ended(sequence: Weighted, vocabulary: Vocabulary) -> Weighted:

@@ -61,10 +61,10 @@ class RecognitionHeads(nn.Module):
         lengths: Sequence[int],  # tokens of each clip
     ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
         """Phoneme scores by code and by context, f[ΣN · 4, phonemes] each; CTC scores f[4 N, symbols] by clip."""
-        sequence = nn.utils.rnn.pack_sequence(list(codes.split(list(lengths))), enforce_sorted=False)
+        sequence = nn.utils.rnn.pack_sequence(list(torch.split(codes, list(lengths))), enforce_sorted=False)
         padded, _ = nn.utils.rnn.pad_packed_sequence(self.context(sequence)[0], batch_first=True)
         context = torch.cat([rows[:length] for rows, length in zip(padded, lengths, strict=True)])
-        spelling = self.spelling(context).split(list(lengths))
+        spelling = torch.split(self.spelling(context), list(lengths))
         return (
             self.from_code(codes).view(-1, self.phonemes),
             self.from_context(context).view(-1, self.phonemes),

@@ -106,8 +106,8 @@ def test_wilson_interval() -> None:
 def test_domain_words_are_one_id(vocabulary: Vocabulary) -> None:
     for text in (" three", " plus", " opposite", "不", "道"):
         assert len(vocabulary.encode(text)) == 1, text
-    pieces = [vocabulary.decode([token]) for token in vocabulary.encode("what is sixteen plus forty")]
-    assert pieces == ["what", " is", " six", "teen", " plus", " for", "ty"]
+    pieces = [vocabulary.decode([token]) for token in vocabulary.encode(" what is sixteen plus forty")]
+    assert pieces == [" what", " is", " six", "teen", " plus", " for", "ty"]
     text = "what is 二加三 <|user|> Ünïcode"
     assert vocabulary.decode(vocabulary.encode(text)) == text
 

@@ -30,9 +30,6 @@ _MEMORY_SHARE: Final = 0.06
 _REPEAT_SHARE: Final = 0.12
 _UNKNOWN_SHARE: Final = 0.12
 _HIGHEST_TOTAL: Final = {language: 2 * largest for language, largest in domain.LARGEST_OPERAND.items()}
-    "en": 2 * domain.LARGEST_OPERAND["en"],
-    "zh": 2 * domain.LARGEST_OPERAND["zh"],
-}
 
 _FOREIGN: Final[dict[str, str]] = {
     "de": "wie spät ist es heute morgen ich möchte einen kaffee bitte wo liegt der bahnhof schönes wetter danke freund",

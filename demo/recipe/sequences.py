@@ -28,6 +28,7 @@ _NO_SPEECH: Final = 0.03  # of the dialogues: silence, noise or tones
 _FOLLOW_UPS: Final = (0.3, 0.3)  # chance of a second turn after a sum, and of a third after a second
 _WRITTEN_SUMS: Final = 0.5  # of the texts of pre-training: sums alone, of larger numbers too
 _WRITTEN_OPERAND: Final = 49
+_WRITTEN_IN_DIALOGUES: Final = 0.12  # of fine-tuning: larger sums in writing, so that adding stays more than a table
 _NOISE: Final = 0.03  # of the user's codes, replaced by any
 
 
@@ -91,6 +92,7 @@ class Dialogues:
         self._answers = answers
         self._heard = heard
         self._no_speech = no_speech
+        self._written = [text for one in LANGUAGES for text in domain.written_sums(one, _WRITTEN_OPERAND)]
         self._asked: list[tuple[int, Exchange]] = []  # index of the recording
         self._follow_ups: dict[str, list[int]] = defaultdict(list)  # question → recordings
         for index, one in enumerate(corpus.asked):
@@ -102,7 +104,10 @@ class Dialogues:
                 self._asked.append((index, one.exchange))
 
     def draw(self, random: np.random.Generator) -> Weighted:
-        """One dialogue."""
+        """One dialogue, or now and then a written sum."""
+        if random.random() < _WRITTEN_IN_DIALOGUES:
+            text = self._written[int(random.integers(len(self._written)))]
+            return wanted(self._vocabulary.encode(text))
         if random.random() < _NO_SPEECH:
             codes = self._no_speech[int(random.integers(len(self._no_speech)))]
             silent = Exchange("", domain.UNKNOWN["en"], "unknown")

@@ -189,6 +189,6 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 # Threads scale badly on models of this size, so the long stages run in two processes side by side, about equally long.
 LANES: Final[Sequence[Sequence[str]]] = (
-    ("tokenizer", "tokens", "text-to-token", "interleaved", "pretraining", "fine-tuning", "ablation"),
-    ("vocoder", "judge", "flow"),
+    ("tokenizer", "tokens", "text-to-token", "interleaved", "pretraining", "fine-tuning"),
+    ("vocoder", "judge", "flow", "ablation"),
 )

@@ -24,11 +24,14 @@ def check_audio(pcm: ArrayLike, what: str = "pcm") -> Float32Array:
     channel = first_channel(pcm, what)
     if channel.size == 0:
         raise AudioError(f"{what} is empty; expected at least one sample.")
+    loudest = float(np.abs(channel).max())
+    if loudest > LOUDEST:
+        raise AudioError(f"{what} goes up to {loudest:g}; expected samples in [-1, 1]. Were integers left unscaled?")
     return channel
 
 
 def first_channel(pcm: ArrayLike, what: str = "pcm") -> Float32Array:
-    """As `check_audio`, but a piece of a stream may be empty."""
+    """As `check_audio`, but a piece of a stream may be empty, and its loudness is not judged."""
     if isinstance(pcm, torch.Tensor) and not pcm.is_floating_point() or np.asarray(pcm).dtype.kind in "iu":
         raise AudioError(f"{what} holds integers; expected floating point in [-1, 1]: divide by half their range.")
     array = as_float32(pcm, what)
@@ -49,11 +52,6 @@ def first_channel(pcm: ArrayLike, what: str = "pcm") -> Float32Array:
         raise AudioError(
             f"{what} holds {unusable} samples that are NaN or infinite, the first at index {first}; "
             "expected finite numbers in [-1, 1]."
-        )
-    loudest = float(np.abs(array).max(initial=0.0))
-    if loudest > LOUDEST:
-        raise AudioError(
-            f"{what} goes up to {loudest:g}; expected samples in [-1, 1]: divide by half the integers' range."
         )
     return array
 

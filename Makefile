@@ -5,6 +5,7 @@ MODEL ?= checkpoints/tiny
 ANSWER ?= out/answer.wav
 CHECKPOINT ?= demo/checkpoint
 ARGS ?=
+WORKERS ?= 2
 
 VENV := .venv
 VENV_PYTHON := $(VENV)/bin/python
@@ -23,7 +24,7 @@ endif
 
 help:
 	@echo "make talk    answer a recorded sentence in speech, with a random model: $(CLIP) -> $(ANSWER)"
-	@echo "make test    run the tests; ARGS is given to pytest"
+	@echo "make test    run the tests, in WORKERS processes; ARGS is given to pytest"
 	@echo "make lint    ruff, mypy and buf"
 	@echo "make stubs   write the Python stubs of proto/ again, after an edit of a .proto file"
 	@echo "make checkpoint   train the demo's model from nothing, in hours: -> $(CHECKPOINT); work in checkpoints/recipe"
@@ -35,7 +36,7 @@ talk: $(INSTALLED) $(MODEL)
 	$(VENV_PYTHON) -m antiphon talk $(CLIP) --model $(MODEL) --out $(ANSWER)
 
 test: $(INSTALLED)
-	$(VENV_PYTHON) -m pytest $(ARGS)
+	$(VENV_PYTHON) -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(INSTALLED)
 	$(VENV_PYTHON) -m ruff check .

@@ -25,6 +25,7 @@ from antiphon.engine.service.client_config import (
     format_of_wire,
     turn_detection_to_wire,
 )
+from antiphon.engine.service.client_ending import Ending
 from antiphon.engine.service.client_errors import error_of_call
 from antiphon.engine.service.client_events import (
     Answer,
@@ -262,22 +263,24 @@ class Call:
     async def _carry(self, opening: dialogue_pb2.ConverseRequest) -> CallError | None:
         """Carry the dialogue over one connection. Returns why that failed; None: the dialogue is over."""
         stream = self._open_stream()
+        ending = Ending(stream)
         writer: asyncio.Task[None] | None = None
         try:
+            responses = aiter(stream)
             async with asyncio.timeout(self._open_timeout):
                 await stream.write(opening)
-                first = await stream.read()
-            if not isinstance(first, dialogue_pb2.ConverseResponse) or not first.HasField("session_started"):
+                first = await anext(responses, None)
+            if first is None or not first.HasField("session_started"):
                 return ServerError("the server did not begin with SessionStarted.", code="UNKNOWN")
             resumed_at = self._accept(first.session_started)
             self._is_connected = True
             writer = asyncio.create_task(self._write(stream, resumed_at), name="antiphon-call-writer")
-            while isinstance(response := await stream.read(), dialogue_pb2.ConverseResponse):
+            async for response in responses:
                 self._receive(response)
                 await self._room.wait()
             return None
         except grpc.aio.AioRpcError as error:
-            return error_of_call(error)
+            return error_of_call(await ending.error() or error)
         except TimeoutError:
             return ConnectionLostError(f"no answer came within {self._open_timeout:g} s.", code="DEADLINE_EXCEEDED")
         finally:

@@ -307,6 +307,35 @@ def test_errors_have_a_kind_a_reason_and_a_delay(code: int, kind: type[antiphon.
     with_servicer(Refusing(code, "REASON"), test)
 
 
+def test_a_call_that_is_ended_while_it_speaks_knows_why() -> None:
+    class Impatient(Echo):
+        async def Converse(self, requests: AsyncIterator[dialogue_pb2.ConverseRequest], context: Any) -> None:
+            config = (await anext(requests)).config
+            await context.write(Response(session_started=events_pb2.SessionStarted(session_id="s", config=config)))
+            for number in range(10):
+                await anext(requests)
+                text = events_pb2.TextDelta(text=str(number))
+                await context.write(Response(event_sequence=number + 1, text_delta=text))
+            told = status(code_pb2.RESOURCE_EXHAUSTED, "AUDIO_TOO_FAST")
+            await context.abort_with_status(rpc_status.to_status(told))
+
+    async def test(port: int) -> None:
+        for _ in range(20):
+            async with antiphon.Client(f"127.0.0.1:{port}") as client, client.call(MULAW) as call:
+                with pytest.raises(antiphon.errors.LimitError) as told:
+                    while True:
+                        await call.push_audio(bytes(160))
+                        await asyncio.sleep(0)
+                assert told.value.reason == "AUDIO_TOO_FAST"
+                seen = []
+                with pytest.raises(antiphon.errors.LimitError):
+                    async for event in call.events():
+                        seen.append(event.text)
+                assert seen == list("0123456789"), "what was told before is not lost"
+
+    with_servicer(Impatient(), test)
+
+
 def test_a_status_with_rubbish_in_it_is_still_an_error() -> None:
     rubbish = Packed(type_url="type.googleapis.com/google.rpc.ErrorInfo", value=b"\xff\xff")
     unknown = Packed(type_url="type.googleapis.com/nobody.Knows", value=b"\x01")

@@ -11,7 +11,6 @@ import grpc
 import grpc.aio
 import numpy as np
 from callers import Received, ask, receive
-from checkpoints import tiny_checkpoint
 from compare import assert_close
 from goldens import golden
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -36,14 +35,16 @@ from antiphon.client import (
 )
 from antiphon.engine.config import SessionConfig
 from antiphon.engine.hear.codec import decode_mu_law, read_audio
+from antiphon.engine.service.client_ending import Ending
 from antiphon.engine.service.server import Server
 from antiphon.engine.service.settings import ServiceSettings
 from antiphon.engine.think.sampling import SamplingParams
 from antiphon.v1 import dialogue_pb2, dialogue_pb2_grpc
+from checkpoints import tiny_checkpoint
 
 ConverseRequest = dialogue_pb2.ConverseRequest
 
-MAX_OUTPUT_TOKENS = 60  # two pieces of speech: an answer of 2.4 s
+MAX_OUTPUT_TOKENS = 40  # two pieces of speech: an answer of 1.6 s
 GREEDY = Sampling(temperature=0.0, max_output_tokens=MAX_OUTPUT_TOKENS)
 MANUAL = CallConfig(input_audio=MULAW_8K, output_audio=linear16(22_050), sampling=GREEDY)
 # Tests do not wait for answers to be played, where they are not about that.
@@ -81,7 +82,7 @@ async def serving(engine: antiphon.Engine, settings: ServiceSettings = UNPACED, 
         server.stop()
         server.stop()  # at once
         assert await running
-    left = [task for task in asyncio.all_tasks() - before if not task.done()]
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
     assert not left, left
 
 
@@ -169,30 +170,24 @@ def check_order(events: Sequence[Event]) -> None:
 # A call that nothing may disturb
 
 
-@dataclass
-class Healthy:
-    """A call beside another, and what it must hear."""
+@functools.cache
+def undisturbed(engine: antiphon.Engine) -> list[Received]:
+    """What the engine answers a healthy call when it is alone."""
+    return asyncio.run(asked_of_the_engine(engine, decode_mu_law(mulaw_question()), 8_000, "And then?"))
 
-    expected: list[Received]
 
-    @classmethod
-    async def of(cls, engine: antiphon.Engine) -> "Healthy":
-        """What the engine answers when it is alone."""
-        return cls(await asked_of_the_engine(engine, decode_mu_law(mulaw_question()), 8_000, "And then?"))
-
-    async def call(self, address: str, api_key: str | None = None) -> None:
-        """Make the call, and compare."""
-        async with antiphon.Client(address, api_key) as client, client.call(MANUAL) as call:
-            question = mulaw_question()
-            for start in range(0, len(question), 160):
-                await call.push_audio(question[start : start + 160])
-                await asyncio.sleep(0)
-            await call.commit()
-            await call.push_text("And then?")
-            await call.finish()
-            for expected in self.expected:
-                answer = await call.answer()
-                check_answer(answer, expected, "the wave beside another call", TOLERANCE["wave-in-company"])
+async def healthy_call(server: Server, expected: Sequence[Received], api_key: str | None = None) -> None:
+    """A call that nothing may disturb."""
+    async with antiphon.Client(target(server), api_key) as client, client.call(MANUAL) as call:
+        question = mulaw_question()
+        for start in range(0, len(question), 160):
+            await call.push_audio(question[start : start + 160])
+            await asyncio.sleep(0)
+        await call.commit()
+        await call.push_text("And then?")
+        await call.finish()
+        for one in expected:
+            check_answer(await call.answer(), one, "the wave beside another call", TOLERANCE["wave-in-company"])
 
 
 Act = Callable[[Server], Awaitable[None]]
@@ -201,16 +196,28 @@ Act = Callable[[Server], Awaitable[None]]
 def beside_a_healthy_call(
     engine: antiphon.Engine, act: Act, settings: ServiceSettings = UNPACED, **others: Any
 ) -> None:
-    """Do `act`, and see a call beside it, and one after it, go on as if it were alone."""
+    """Do `act`, and see the calls beside it, and one after it, go on as if they were alone."""
+
+    expected = undisturbed(engine)
 
     async def run() -> None:
-        healthy = await Healthy.of(engine)
         async with serving(engine, settings, **others) as server:
-            beside = asyncio.create_task(healthy.call(target(server)))
-            await act(server)
-            await beside
+            done = asyncio.Event()
+
+            async def call_until_done() -> None:
+                while True:
+                    await healthy_call(server, expected)
+                    if done.is_set():
+                        return
+
+            beside = asyncio.create_task(call_until_done())
+            try:
+                await act(server)
+            finally:
+                done.set()
+                await beside
             await nothing_left(server)
-            await healthy.call(target(server))
+            await healthy_call(server, expected)
 
     asyncio.run(asyncio.wait_for(run(), 120))
 
@@ -219,7 +226,7 @@ def beside_a_healthy_call(
 
 
 @dataclass
-class Ending:
+class Ended:
     """How a call ended."""
 
     code: str
@@ -241,6 +248,8 @@ class RawCall:
 
     def __init__(self, channel: grpc.aio.Channel, metadata: Any = ()) -> None:
         self.stream = dialogue_pb2_grpc.DialogueServiceStub(channel).Converse(metadata=metadata)
+        self._end = Ending(self.stream)
+        self._responses = aiter(self.stream)
         self.seen: list[dialogue_pb2.ConverseResponse] = []
 
     async def send(self, request: ConverseRequest | None = None, **fields: Any) -> None:
@@ -253,10 +262,10 @@ class RawCall:
     async def read(self) -> dialogue_pb2.ConverseResponse | None:
         """The next response; None after the last."""
         try:
-            response = await self.stream.read()
+            response = await anext(self._responses, None)
         except grpc.aio.AioRpcError:
             return None
-        if not isinstance(response, dialogue_pb2.ConverseResponse):
+        if response is None:
             return None
         self.seen.append(response)
         return response
@@ -268,16 +277,19 @@ class RawCall:
                 return getattr(response, kind)
         raise AssertionError(f"the call ended before {kind}: {await self.ending()}")
 
-    async def ending(self) -> Ending:
+    async def ending(self) -> Ended:
         """Read to the end, and how that was."""
         while await self.read() is not None:
             pass
-        code = await self.stream.code()
-        return ending_of(code, await self.stream.details(), await self.stream.trailing_metadata())
+        await self.stream.code()
+        return ending_of(await self._end.error())
 
 
-def ending_of(code: grpc.StatusCode, message: str | None, metadata: Any) -> Ending:
+def ending_of(error: grpc.aio.AioRpcError | None) -> Ended:
     """A call's end, with the details of its status."""
+    if error is None:
+        return Ended("OK", "", "", None)
+    code, metadata = error.code(), error.trailing_metadata()
     status = None
     for key, value in metadata or ():
         if key == "grpc-status-details-bin":
@@ -287,7 +299,7 @@ def ending_of(code: grpc.StatusCode, message: str | None, metadata: Any) -> Endi
     if status is not None:
         assert code_pb2.Code.Name(status.code) == code.name
         assert found and info.domain == "antiphon", status
-    return Ending(code.name, info.reason, message or "", status)
+    return Ended(code.name, info.reason, error.details() or "", status)
 
 
 @asynccontextmanager

@@ -79,8 +79,7 @@ class FilterSpans:
             stages.insert(0, _stage_spans(config, stage, out, frames))
             out = stages[0].below
         spectrum = Span(min(s.spectrum.first for s in stages), max(s.spectrum.end for s in stages))
-        # At the turn's end the last row reads two samples more by reflection.
-        samples = Span(spectrum.first * hop - half - 1, (spectrum.end - 1) * hop + half)
+        samples = Span(spectrum.first * hop - half + 1, (spectrum.end - 1) * hop + half)
         return cls(
             mel=out.wider(_OUTER_TAPS).within(frames),
             samples=samples.within(config.hop * frames).aligned(hop),

@@ -17,8 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from vocoders import DEEP, NARROW, ODD, SHORT, golden_vocoder, random_mel, random_vocoder
 
 from antiphon.engine.errors import InputError
+from antiphon.engine.speak.continuous_source import SourceState, SourceStretch, make_sources
 from antiphon.engine.speak.packing import Packing
 from antiphon.engine.speak.reach import FilterSpans, Reach, Span
+from antiphon.engine.speak.source import HarmonicSource
 from antiphon.engine.speak.vocoder_stream import ContinuousVocoder, VocoderJob, VocoderState, VocoderStream
 from antiphon.engine.speak.vocoder_window import FilterWindow, filter_windows
 from antiphon.engine.weights.configs import VocoderConfig
@@ -151,6 +153,16 @@ def test_five_minutes_neither_drift_nor_grow() -> None:
     )
     assert len(set(kept)) == 1 and flops[0] == flops[1]
     assert kept[0][0] <= vocoder.look_ahead + vocoder.reach.mel_before + vocoder.reach.f0
+
+
+def test_a_source_taken_up_late_keeps_its_phase() -> None:
+    module = HarmonicSource(VocoderConfig(harmonics=0))
+    state, f0 = SourceState.begin(SEED, 1, torch.device("cpu")), torch.full((3_000,), 150.0)
+    with torch.inference_mode():
+        [(whole, _)] = make_sources(module, [SourceStretch(state, f0, 3_000)])
+        [(_, later)] = make_sources(module, [SourceStretch(state, f0[:2_990], 2_985)])
+        [(end, _)] = make_sources(module, [SourceStretch(later, f0[2_985:], 15)])
+    assert_close(end, whole[2_985 * 256 :], 1e-6, "source")
 
 
 def test_provisional_frames_are_heard_only_where_they_may_be() -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from antiphon.engine.errors import AntiphonError, InputError
+from antiphon.engine.errors import AntiphonError, CallError, InputError
 from antiphon.engine.hear.audio import check_audio
 from antiphon.engine.hear.codec import read_audio, write_wav
 from antiphon.engine.hear.resample import resample
@@ -94,6 +94,7 @@ class _Heard:
     completed: list[ResponseCompleted] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     waves: list[list[Float32Array]] = field(default_factory=list)  # of each answer, as far as it was heard
+    refused: list[CallError] = field(default_factory=list)
 
     def take(self, event: Event) -> None:
         match event:
@@ -108,6 +109,8 @@ class _Heard:
                 self.waves[-1] = [np.concatenate(self.waves[-1])[: event.heard_samples]]
             case ResponseCompleted():
                 self.completed.append(event)
+            case RequestRefused():
+                self.refused.append(event.error)
 
 
 def call_audio(audio: Path, rate: int | None, options: CallOptions) -> int:
@@ -167,6 +170,8 @@ async def _talk_to_the_end(talk: Talk, call: Call) -> None:
 
 
 def _tell_answers(heard: _Heard, options: CallOptions, rate: int) -> int:
+    if not heard.completed and heard.refused:
+        raise heard.refused[0]
     if not heard.completed:
         raise AntiphonError("the call is over, and there was nothing to answer: no speech was heard.")
     failed = next((one.error for one in heard.completed if one.error is not None), None)

@@ -68,9 +68,9 @@ def append_rows(path: Path, rows: Sequence[dict[str, object]]) -> None:
 
 
 def _processor() -> str:
-    """The CPU's name and how many of its cores this process may use."""
+    """The CPU's name."""
     names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
+    return names[0] if names else platform.machine()
 
 
 def _cpuinfo() -> list[str]:

@@ -145,19 +145,28 @@ async def _call(talk: Talk, options: CallOptions, input_rate: int | None) -> int
         client.call(options.config(input_rate)) as call,
     ):
         _tell(f"call     {options.server}: dialogue {call.session_id}")
+        failure: CallError | None = None
         talking = asyncio.create_task(_talk_to_the_end(talk, call))
         try:
             async for event in call.events():
                 heard.take(event)
                 _tell_event(event)
+        except CallError as error:
+            failure = error
         finally:
             talking.cancel()
             await asyncio.wait([talking])
-        if not talking.cancelled() and (fault := talking.exception()) is not None:
+        if failure is None and not talking.cancelled() and (fault := talking.exception()) is not None:
             raise fault
         assert call.output_format is not None
         output_rate = call.output_format.rate
-    return _tell_answers(heard, options, output_rate)
+    if heard.completed:  # what was heard is kept, however the call ended
+        _tell_answers(heard, options, output_rate)
+    if failure is not None:
+        raise failure
+    if not heard.completed:
+        raise next(iter(heard.refused), AntiphonError("there was nothing to answer: no speech was heard."))
+    return 0
 
 
 async def _talk_to_the_end(talk: Talk, call: Call) -> None:
@@ -169,14 +178,7 @@ async def _talk_to_the_end(talk: Talk, call: Call) -> None:
     await call.finish()
 
 
-def _tell_answers(heard: _Heard, options: CallOptions, rate: int) -> int:
-    if not heard.completed and heard.refused:
-        raise heard.refused[0]
-    if not heard.completed:
-        raise AntiphonError("the call is over, and there was nothing to answer: no speech was heard.")
-    failed = next((one.error for one in heard.completed if one.error is not None), None)
-    if failed is not None:
-        raise failed
+def _tell_answers(heard: _Heard, options: CallOptions, rate: int) -> None:
     wave = np.concatenate([np.zeros(0, np.float32), *chain.from_iterable(heard.waves)])
     write_wav(options.out, wave, rate)
     if options.json:
@@ -185,7 +187,9 @@ def _tell_answers(heard: _Heard, options: CallOptions, rate: int) -> int:
     else:
         print("\n".join(heard.texts))
     _tell(f"answer   {options.out}: {wave.size / rate:.2f} s at {rate} Hz")
-    return 0
+    failed = next((one.error for one in heard.completed if one.error is not None), None)
+    if failed is not None:
+        raise failed
 
 
 def _summary(heard: _Heard, options: CallOptions) -> dict[str, Any]:

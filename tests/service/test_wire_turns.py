@@ -14,6 +14,7 @@ from wire import (
     GREEDY,
     MANUAL,
     UNPACED,
+    answer_in,
     asked_of_the_engine,
     check_answer,
     check_order,
@@ -37,7 +38,6 @@ from antiphon.client import (
     TurnDetection,
     TurnEnded,
     TurnEndReason,
-    collect,
     linear16,
 )
 from antiphon.engine.hear.codec import decode_mu_law, float_to_pcm16
@@ -157,12 +157,7 @@ def test_the_server_hears_when_a_turn_is_over() -> None:
         assert ended.end_sample - ended.speech_end_sample == pytest.approx(3_200, abs=256)
         turn = decode_mu_law(line)[ended.start_sample : ended.end_sample]
         (expected,) = await asked_of_the_engine(tiny_engine(), turn, 8_000)
-
-        async def replay() -> object:
-            for event in events:
-                yield event
-
-        check_answer(await collect(replay(), linear16(22_050)), expected, "wave")
+        check_answer(await answer_in(events), expected, "wave")
 
     with_client(test)
 

@@ -31,6 +31,7 @@ from antiphon.client import (
     Sampling,
     TextDelta,
     TurnEnded,
+    collect,
     linear16,
 )
 from antiphon.engine.config import SessionConfig
@@ -130,6 +131,16 @@ def check_answer(answer: Answer, expected: Received, what: str, tolerance: float
     assert list(answer.completed.history[1].ids or ()) == expected.answer_ids
     assert answer.text == expected.text
     assert_close(answer.audio.samples, expected.wave, tolerance + 0.51 / 32_768, what)
+
+
+async def answer_in(events: Sequence[Event]) -> Answer:
+    """The first answer among events that were kept."""
+
+    async def again() -> AsyncIterator[Event]:
+        for event in events:
+            yield event
+
+    return await collect(again(), linear16(22_050))
 
 
 def check_order(events: Sequence[Event]) -> None:

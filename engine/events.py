@@ -1,7 +1,8 @@
 """What a session tells its caller, one dataclass per event.
 
 Order within one answer: `ResponseStarted`, then `TextDelta` and `AudioOutput` as they come, then `AudioCompleted` where
-the session awaits playback, then `Interrupted` where the answer was cut, then `ResponseCompleted`, always.
+the session awaits playback, then `Interrupted` where the answer was cut, then `ResponseCompleted`, always. Of an answer
+that fails or is dropped before it began, `ResponseCompleted` is the only event.
 """
 
 from dataclasses import dataclass

@@ -144,7 +144,7 @@ class Turn:
     def cancel(self, heard: WaveSample | None, reason: InterruptionReason, now: float) -> list[Event]:
         """Stop the answer. `heard` is what the caller says was heard; None asks the clock."""
         if self.answer is None:
-            return [self._started(), self._complete(FinishReason.INTERRUPTED, now)]
+            return [self._complete(FinishReason.INTERRUPTED, now)]
         estimated = heard is None
         heard = self.answer.heard_by(now) if heard is None else WaveSample(min(heard, self.answer.sent_samples))
         self.answer.cut(heard)
@@ -153,8 +153,7 @@ class Turn:
 
     def fail(self, error: Exception, now: float) -> list[Event]:
         """End the turn with an error; it leaves nothing in the history."""
-        started = [self._started()] if self.answer is None else []
-        return [*started, self._complete(FinishReason.ERROR, now, Failure(type(error).__name__, str(error)))]
+        return [self._complete(FinishReason.ERROR, now, Failure(type(error).__name__, str(error)))]
 
     def spent(self, stage: Stage, seconds: float) -> None:
         """This turn took part in a batch that ran for `seconds`; before the commit it is not counted."""

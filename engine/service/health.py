@@ -11,9 +11,12 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from antiphon.engine.service.endpoints import Call, Endpoint
+from antiphon.engine.service.quotas import OpenLimit
+from antiphon.engine.service.refusals import Reason
 
 SERVICE = "grpc.health.v1.Health"
 _MAX_REQUEST_BYTES = 4_096
+MAX_WATCHES = 256  # no key is asked of them, and each stays: they have a limit of their own
 _Call = Call[HealthCheckRequest, HealthCheckResponse]
 
 
@@ -24,6 +27,7 @@ class Health:
         """`services` are the full names of those it speaks of, beside "", the server itself."""
         self._services = frozenset(("", *services))
         self._request_timeout = request_timeout  # seconds for a check to say what it is about
+        self._watches = OpenLimit(MAX_WATCHES, Reason.SERVER_FULL, "watches")
         self._is_serving = False
         self._changed = asyncio.Event()  # replaced at every change
 
@@ -52,14 +56,15 @@ class Health:
         await call.send(HealthCheckResponse(status=self._status(request.service)))
 
     async def _watch(self, call: _Call) -> None:
-        request = await call.read_one(self._request_timeout)
-        told: Any = None
-        while True:
-            changed, status = self._changed, self._status(request.service)
-            if status != told:
-                await call.send(HealthCheckResponse(status=status))
-                told = status
-            await changed.wait()
+        with self._watches.take("server"):
+            request = await call.read_one(self._request_timeout)
+            told: Any = None
+            while True:
+                changed, status = self._changed, self._status(request.service)
+                if status != told:
+                    await call.send(HealthCheckResponse(status=status))
+                    told = status
+                await changed.wait()
 
     def _status(self, service: str) -> Any:
         if service not in self._services:

@@ -84,9 +84,7 @@ class Server:
             ],
         )
         self._grpc = grpc.aio.server(
-            options=_options(settings),
-            # Of health checks, which are not counted otherwise, as many again.
-            maximum_concurrent_rpcs=2 * settings.max_calls,
+            options=_options(settings),  # calls are counted by the endpoints, which say why there are too many
             compression=grpc.Compression.NoCompression,
         )
         self._grpc.add_generic_rpc_handlers((self._endpoints,))
@@ -96,7 +94,10 @@ class Server:
             else:
                 self.port = self._grpc.add_secure_port(settings.address, server_credentials(tls, clock))
         except RuntimeError as error:
-            raise InputError(f"{settings.address} cannot be listened on: is it in use? ({error})") from error
+            raise InputError(
+                f"{settings.address} cannot be listened on: is the port in use, or --host no address of this machine? "
+                f"({error})"
+            ) from error
         self.is_tls = tls is not None
         self._is_sound = True
 

@@ -2,13 +2,14 @@
 
 from dataclasses import Field, dataclass, field, fields
 from ipaddress import ip_address
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from antiphon.engine.errors import InputError
 
 _MEBIBYTE = 1024 * 1024
 _HELP = "help"
 _MAY_BE_ZERO = "may_be_zero"
+_LARGEST: Final = 2**31 - 1  # the wire and the transport take 32 bits, of lengths of time in milliseconds
 Number = TypeVar("Number", int, float)
 
 
@@ -31,7 +32,10 @@ class ServiceSettings:
     # A minute of LINEAR16 at 48 kHz has 5.5 MiB.
     max_unary_message_bytes: int = _limit(8 * _MEBIBYTE, "bytes of one request of every other call")
     max_history_items: int = _limit(256, "items of history a dialogue may be opened with")
-    max_speech_tokens: int = _limit(2_048, "speech tokens that one Detokenize takes")
+    # A turn's worth, 60 s: where the decoder works exactly as the reference does, its work grows with their square.
+    max_speech_tokens: int = _limit(
+        750, "speech tokens that one Detokenize takes; in reference mode the work grows with their square"
+    )
     max_resume_bytes: int = _limit(4 * _MEBIBYTE, "bytes of events kept for a resume, in one dialogue")
 
     # Counts
@@ -65,10 +69,14 @@ class ServiceSettings:
     def __post_init__(self) -> None:
         for limit in limits():
             value, lowest_is_zero = getattr(self, limit.name), limit.metadata[_MAY_BE_ZERO]
-            if not (value >= 0 if lowest_is_zero else value > 0):  # NaN is out of range too
-                raise InputError(f"{limit.name} is {value}; expected {'0 or more' if lowest_is_zero else 'above 0'}.")
+            highest = _LARGEST if isinstance(limit.default, int) else _LARGEST // 1000
+            # NaN and infinity are out of range too.
+            if not ((value >= 0 if lowest_is_zero else value > 0) and value <= highest):
+                lowest = "0 or more" if lowest_is_zero else "above 0"
+                option = limit.name.replace("_", "-")
+                raise InputError(f"{limit.name} (--{option}) is {value}; expected {lowest}, at most {highest}.")
         if not 0 <= self.port <= 65_535:
-            raise InputError(f"port is {self.port}; expected 0 to 65535.")
+            raise InputError(f"port (--port) is {self.port}; expected 0 to 65535.")
 
     @property
     def address(self) -> str:

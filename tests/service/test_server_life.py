@@ -14,6 +14,7 @@ from served import refusal, serving
 
 import antiphon
 from antiphon.engine.errors import InputError
+from antiphon.engine.service.health import MAX_WATCHES
 from antiphon.engine.service.server import Server
 from antiphon.engine.service.settings import ServiceSettings, limits
 from antiphon.engine.service.tls import TlsFiles
@@ -83,6 +84,50 @@ def test_an_engine_that_cannot_answer_never_opens_its_doors(monkeypatch: pytest.
         asyncio.run(test())
 
 
+def test_watches_take_no_room_from_calls() -> None:
+    async def test() -> None:
+        async with served.channel() as channel:
+            health, info = (
+                health_pb2_grpc.HealthStub(channel),
+                dialogue_pb2_grpc.DialogueServiceStub(channel).GetModelInfo,
+            )
+            watches = [health.Watch(HEALTH) for _ in range(MAX_WATCHES)]
+            for watch in watches:
+                assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+            told = await refusal(health.Watch(HEALTH).read())
+            assert (told.code, told.reason, told.retry) == (CODE.RESOURCE_EXHAUSTED, "SERVER_FULL", True)
+            assert (await health.Check(HEALTH)).status == health_pb2.HealthCheckResponse.SERVING
+            assert (await info(model_info_pb2.GetModelInfoRequest())).model == "tiny"
+            watches[0].cancel()
+            again = health.Watch(HEALTH)
+            while await asyncio.wait_for(_first(again), 5.0) is None:
+                again = health.Watch(HEALTH)
+            for watch in (*watches, again):
+                watch.cancel()
+
+    with serving(ServiceSettings(port=0, max_calls=2, max_streams_per_connection=300)) as served:
+        served.run(test())
+
+
+async def _first(watch: grpc.aio.UnaryStreamCall) -> object | None:
+    """What it is told; None: it was refused."""
+    try:
+        return await watch.read()
+    except grpc.aio.AioRpcError:
+        await asyncio.sleep(0.01)
+        return None
+
+
+def test_an_address_that_is_not_ours_is_refused_with_what_to_look_at() -> None:
+    with antiphon.Engine.load(tiny_checkpoint(), device="cpu") as engine:
+
+        async def test() -> None:
+            with pytest.raises(InputError, match="--host no address of this machine"):
+                Server(engine, ServiceSettings(host="192.0.2.1", port=0), "tiny")
+
+        asyncio.run(test())
+
+
 def test_over_tls_it_serves_who_trusts_it(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     server_files, client_files = authority.sign("localhost"), authority.sign("client")
@@ -147,6 +192,10 @@ def test_settings_out_of_range_are_named() -> None:
             ServiceSettings(**{limit.name: -1})
         with pytest.raises(InputError, match=limit.name):
             ServiceSettings(**{limit.name: float("nan")})
+        for endless in (float("inf"), 10**30):
+            with pytest.raises(InputError, match=f"--{limit.name.replace('_', '-')}.*at most"):
+                ServiceSettings(**{limit.name: endless})
+    assert ServiceSettings().max_speech_tokens == 60 * 12.5
     with pytest.raises(InputError, match="port"):
         ServiceSettings(port=65_536)
     assert [ServiceSettings(host=host).is_loopback for host in ("127.0.0.2", "::1", "localhost")] == [True] * 3

@@ -1,21 +1,18 @@
-"""How much: calls, dialogues, audio, sizes and times. Each limit is a small class whose `take` raises a RefusalError.
+"""How much: calls, dialogues, audio and sizes. Each limit is a small class whose `take` raises a RefusalError.
 
 All arithmetic is in whole numbers: what is let through never depends on how the audio was cut into messages. For one
 thread.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import TracebackType
 from typing import Final, Self
 
-from grpc import StatusCode
-
 from antiphon.engine.clock import Clock
-from antiphon.engine.history import HistoryItem
-from antiphon.engine.service.refusals import FieldViolation, InvalidRequestError, QuotaError, Reason, RefusalError
+from antiphon.engine.service.refusals import QuotaError, Reason
 
 RETRY_SECONDS: Final = 1.0  # what a client is told to wait for where nobody knows
 _NANOSECONDS: Final = 1_000_000_000
@@ -155,34 +152,6 @@ class SpeedLimit:
             )
 
 
-class TimeLimit:
-    """Something may last `seconds` from now; 0: as long as it likes."""
-
-    def __init__(self, seconds: float, reason: Reason, message: str, clock: Clock) -> None:
-        """`message` is what the client is told when time is up."""
-        self.seconds = seconds
-        self._reason = reason
-        self._message = message
-        self._clock = clock
-        self._end = clock.now() + seconds if seconds else math.inf
-
-    @property
-    def left(self) -> float | None:
-        """Seconds left, 0 or more; None: no limit."""
-        return None if math.isinf(self._end) else max(0.0, self._end - self._clock.now())
-
-    def take(self) -> None:
-        """Go on. Raises RefusalError when time is up, a QuotaError where a quota is its reason."""
-        if self._clock.now() >= self._end:
-            raise self.refusal()
-
-    def refusal(self) -> RefusalError:
-        """The error for a client whose time is up, where another clock has found that out."""
-        if self._reason.code is not StatusCode.RESOURCE_EXHAUSTED:
-            return RefusalError(self._reason, self._message)
-        return QuotaError(self._reason, self._message, "call", int(self.seconds))
-
-
 class SizeLimit:
     """One message may have `limit` bytes."""
 
@@ -198,30 +167,6 @@ class SizeLimit:
                 "call",
                 self.limit,
             )
-
-
-@dataclass(frozen=True)
-class HistoryLimit:
-    """What a dialogue may be opened with; 0: no limit."""
-
-    items: int = 0
-    ids: int = 0  # of all items together, text and speech
-    text_bytes: int = 0  # of all items together, in UTF-8
-
-    def take(self, history: Sequence[HistoryItem], where: str = "config.history") -> None:
-        """Raises InvalidRequestError (HISTORY_TOO_LARGE) that names the field `where`."""
-        sizes = (
-            ("items", len(history), self.items),
-            ("ids", sum(len(item.ids or ()) + len(item.speech or ()) for item in history), self.ids),
-            ("bytes of text", sum(len((item.text or "").encode()) for item in history), self.text_bytes),
-        )
-        wrong = [
-            FieldViolation(where, f"{size} {what}; the limit is {limit}. Leave out the oldest turns.")
-            for what, size, limit in sizes
-            if limit and size > limit
-        ]
-        if wrong:
-            raise InvalidRequestError(wrong, Reason.HISTORY_TOO_LARGE)
 
 
 class Quotas:

@@ -111,7 +111,7 @@ def _check_pair(files: TlsFiles) -> None:
                 f"the TLS key {files.key} does not belong to the first certificate of {files.certificate}."
             ) from None
         raise ServerFileError(
-            f"{files.certificate} and {files.key} are not a certificate and its key in PEM ({error.reason})."
+            f"{files.certificate} and {files.key} are not a certificate and its key in PEM{_reason(error)}."
         ) from None
     except OSError as error:
         raise ServerFileError(f"{files.certificate} or {files.key} cannot be read: {error.strerror}.") from None
@@ -122,6 +122,11 @@ def _check_authorities(path: Path, content: bytes) -> None:
     try:
         context.load_verify_locations(cadata=content.decode("ascii", "replace"))
     except ssl.SSLError as error:
-        raise ServerFileError(f"the TLS client CA {path} holds no certificates in PEM ({error.reason}).") from None
+        raise ServerFileError(f"the TLS client CA {path} holds no certificates in PEM{_reason(error)}.") from None
     if not context.cert_store_stats()["x509_ca"]:
         raise ServerFileError(f"the TLS client CA {path} holds no certificate of an authority (basicConstraints CA).")
+
+
+def _reason(error: ssl.SSLError) -> str:
+    """OpenSSL's word for it, where it has one."""
+    return f" ({error.reason})" if error.reason else ""

@@ -5,17 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.engine.clock import VirtualClock
-from antiphon.engine.history import HistoryItem
 from antiphon.engine.service.quotas import (
     AudioPerMinute,
-    HistoryLimit,
     OpenLimit,
     Quotas,
     SizeLimit,
     SpeedLimit,
-    TimeLimit,
 )
-from antiphon.engine.service.refusals import InvalidRequestError, QuotaError, Reason, RefusalError
+from antiphon.engine.service.refusals import QuotaError, Reason
 
 
 def test_what_is_open_is_limited_by_subject_and_comes_back() -> None:
@@ -143,46 +140,9 @@ def test_what_is_let_through_stays_under_the_line(rate: int, steps: list[tuple[i
         assert taken <= 2.0 * rate + 1.5 * rate * clock.now() + 1
 
 
-def test_a_call_that_says_nothing_runs_out_of_time() -> None:
-    clock = VirtualClock(50.0)
-    first = TimeLimit(10, Reason.CONFIG_MISSING, "no config came within 10 s.", clock)
-    clock.advance(9.5)
-    first.take()
-    assert first.left == 0.5
-    clock.advance(0.5)
-    with pytest.raises(RefusalError, match="no config") as refusal:
-        first.take()
-    assert first.left == 0.0 and not isinstance(refusal.value, QuotaError)
-
-    session = TimeLimit(10, Reason.SESSION_TOO_LONG, "over.", clock)
-    clock.advance(9.5)
-    session.take()
-    clock.advance(0.5)
-    with pytest.raises(QuotaError):
-        session.take()
-    endless = TimeLimit(0, Reason.SESSION_TOO_LONG, "over.", clock)
-    clock.advance(1e9)
-    endless.take()
-    assert endless.left is None
-
-
 def test_a_message_has_its_size() -> None:
     limit = SizeLimit(65_536)
     limit.take(65_536)
     with pytest.raises(QuotaError, match="65537 bytes; the limit is 65536") as refusal:
         limit.take(65_537)
     assert refusal.value.reason is Reason.MESSAGE_TOO_LARGE
-
-
-def test_a_history_has_its_size() -> None:
-    history = [HistoryItem("user", text="été"), HistoryItem("assistant", ids=(1, 2)), HistoryItem("user", speech=(3,))]
-    HistoryLimit().take(history)
-    HistoryLimit(items=3, ids=3, text_bytes=5).take(history)
-    with pytest.raises(InvalidRequestError) as refusal:
-        HistoryLimit(items=2, ids=2, text_bytes=4).take(history)
-    assert refusal.value.reason is Reason.HISTORY_TOO_LARGE
-    assert [wrong.description.split(";")[0] for wrong in refusal.value.violations] == [
-        "3 items",
-        "3 ids",
-        "5 bytes of text",
-    ]

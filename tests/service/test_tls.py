@@ -156,8 +156,9 @@ def test_files_that_cannot_be_used_are_refused_before_the_start(
         shutil.copy(source, target)
     server_credentials(files, VirtualClock())
     spoil(files, stranger.sign("other"))
-    with pytest.raises(ServerFileError, match=told):
+    with pytest.raises(ServerFileError, match=told) as refused:
         server_credentials(files, VirtualClock())
+    assert "None" not in str(refused.value)
 
 
 def test_the_options_go_together(tmp_path: Path) -> None:

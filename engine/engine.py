@@ -86,14 +86,14 @@ class Engine:
         """Why the engine can serve no more; None while it can."""
         return self._fault
 
-    def session(self, config: SessionConfig | None = None) -> Session:
-        """A new dialogue, to be entered with `async with`.
+    def session(self, config: SessionConfig | None = None, checked: bool = False) -> Session:
+        """A new dialogue, to be entered with `async with`. `checked`: `lm.chat_prompt` has taken its history already.
 
         Raises InputError, TokenError or TextError when the config's history cannot be used, and, on entering,
         EngineFullError when as many dialogues are open as the engine takes, SessionClosedError after `close()`.
         """
         config = config or SessionConfig()
-        if config.history:
+        if config.history and not checked:
             self.lm.chat_prompt([*config.history, HistoryItem("user", text="?")])
         return Session(f"dialogue-{next(self._names)}", config, self.config, self)
 

@@ -46,10 +46,10 @@ async def converse(requests: AsyncIterator[ConverseRequest], send: Send, host: H
 
 async def open_dialogue(config: SessionConfig, host: Host, caller: Caller) -> LiveDialogue:
     """A new dialogue. Raises RefusalError and EngineFullError."""
-    settings = dialogue_settings(config, host)
+    settings = await dialogue_settings(config, host)
     lease = host.quotas.dialogue(caller.key)
     try:
-        session = await host.engine.session(settings.session).__aenter__()
+        session = await host.engine.session(settings.session, checked=True).__aenter__()
         dialogue = LiveDialogue(host, settings, session, caller.key, lease)
     except BaseException:
         lease.release()

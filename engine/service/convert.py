@@ -1,7 +1,7 @@
 """From a client's settings to ours: checked, field by field, with all that is wrong told at once."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,18 +10,17 @@ from google.protobuf.duration_pb2 import Duration
 from antiphon.engine.config import SessionConfig
 from antiphon.engine.errors import InputError
 from antiphon.engine.hear.turn_taking import LONGEST_SECONDS, TurnDetectionSettings
-from antiphon.engine.history import HistoryItem
 from antiphon.engine.service.formats import NATIVE_FORMAT, WireFormat, format_violations
 from antiphon.engine.service.host import Host
 from antiphon.engine.service.pacing import packet_samples
-from antiphon.engine.service.refusals import FieldViolation, InvalidRequestError, Reason, RefusalError
+from antiphon.engine.service.refusals import FieldViolation, InvalidRequestError
+from antiphon.engine.service.wire_history import check_room, history_items, text_violations
 from antiphon.engine.think.sampling import SEED_LIMIT, SamplingParams
 from antiphon.v1 import session_pb2
 
 _DEFAULT_CHUNK: Final = 100_000_000  # ns
 _NANOSECONDS: Final = 1_000_000_000
 _LARGEST_INT32: Final = 2**31 - 1
-_ROLES: Final = ("user", "assistant")
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def duration(seconds: float) -> Duration:
     return message
 
 
-def dialogue_settings(
+async def dialogue_settings(
     config: session_pb2.SessionConfig, host: Host, where: str = "config", live: bool = True
 ) -> DialogueSettings:
     """The settings of a live call, or without `live` those of Respond. `where` is their path in the request.
@@ -104,8 +103,8 @@ def dialogue_settings(
     window = _seconds(
         config, "resume_window", where, 0.0, (0.0, host.settings.max_resume_window), wrong, lowest_is_zero=True
     )
-    _check_text(config.instructions, f"{where}.instructions", host, wrong)
-    history = _history(config.history, f"{where}.history", host, wrong)
+    text_violations(config.instructions, f"{where}.instructions", host, wrong)
+    history = history_items(config.history, f"{where}.history", host, wrong)
     if wrong:
         raise InvalidRequestError(wrong)
     session = SessionConfig(
@@ -114,7 +113,7 @@ def dialogue_settings(
         history=history,
         await_playback=live,
     )
-    _check_room(session, f"{where}.history", host)
+    await check_room(session, f"{where}.history", host)
     return DialogueSettings(
         session=session,
         input=input_format,
@@ -186,21 +185,9 @@ def check_text(text: str, field: str, host: Host) -> None:
     wrong: list[FieldViolation] = []
     if not text.strip():
         wrong.append(FieldViolation(field, "nothing but white space; expected at least one other character."))
-    _check_text(text, field, host, wrong)
+    text_violations(text, field, host, wrong)
     if wrong:
         raise InvalidRequestError(wrong)
-
-
-def check_codec(codec_id: str, host: Host) -> None:
-    """Raises RefusalError (MODEL_MISMATCH) for speech tokens of another tokenizer."""
-    _check_model(codec_id, host.codec_id, "codec_id")
-
-
-def _check_model(given: str, own: str, what: str) -> None:
-    if given and given != own:
-        raise RefusalError(
-            Reason.MODEL_MISMATCH, f"the tokens are of the {what} {given[:64]!r}; this server's is {own!r}."
-        )
 
 
 def _detection_message(listens: bool, settings: TurnDetectionSettings) -> session_pb2.TurnDetection:
@@ -231,6 +218,10 @@ def _chunk(config: session_pb2.SessionConfig, output: WireFormat, where: str, wr
         return _DEFAULT_CHUNK
     chunk = config.output_chunk.seconds * _NANOSECONDS + config.output_chunk.nanos
     try:
+        if not _is_whole(config.output_chunk):
+            raise InputError(
+                "its seconds and nanos are no Duration; expected one sign, and less than a second of nanos."
+            )
         packet_samples(chunk, output.rate)
     except InputError as error:
         wrong.append(FieldViolation(f"{where}.output_chunk", str(error)))
@@ -251,12 +242,16 @@ def _seconds(
         return default
     given: Duration = getattr(message, name)
     seconds = given.seconds + given.nanos / _NANOSECONDS
-    whole = abs(given.nanos) < _NANOSECONDS and given.seconds * given.nanos >= 0
     lowest, highest = limits
-    if not whole or not (lowest <= seconds <= highest or (lowest_is_zero and seconds == 0)):
+    if not _is_whole(given) or not (lowest <= seconds <= highest or (lowest_is_zero and seconds == 0)):
         zero = "0, or " if lowest_is_zero and lowest > 0 else ""
         wrong.append(FieldViolation(f"{where}.{name}", f"{seconds:g} s; expected {zero}{lowest:g} to {highest:g} s."))
     return seconds
+
+
+def _is_whole(given: Duration) -> bool:
+    """Whether it is a Duration as protobuf defines it."""
+    return abs(given.nanos) < _NANOSECONDS and given.seconds * given.nanos >= 0
 
 
 def _sampling(message: session_pb2.Sampling, where: str, wrong: list[FieldViolation]) -> SamplingParams:
@@ -286,74 +281,3 @@ def _sampling(message: session_pb2.Sampling, where: str, wrong: list[FieldViolat
     ]
     wrong += found
     return base if found else replace(base, **given).seeded()
-
-
-def _check_text(text: str, field: str, host: Host, wrong: list[FieldViolation]) -> None:
-    limit = host.engine.config.max_text_characters
-    if len(text) > limit:
-        wrong.append(FieldViolation(field, f"{len(text)} characters; the limit is {limit}."))
-
-
-def _history(
-    items: Sequence[session_pb2.HistoryItem], where: str, host: Host, wrong: list[FieldViolation]
-) -> tuple[HistoryItem, ...]:
-    if len(items) > host.settings.max_history_items:
-        raise InvalidRequestError(
-            [
-                FieldViolation(
-                    where,
-                    f"{len(items)} items; the limit is {host.settings.max_history_items}. Leave out the oldest turns.",
-                )
-            ],
-            Reason.HISTORY_TOO_LARGE,
-        )
-    if len(items) % 2:
-        wrong.append(FieldViolation(where, f"{len(items)} items; expected to end with the assistant's."))
-    return tuple(_item(item, index, f"{where}[{index}]", host, wrong) for index, item in enumerate(items))
-
-
-def _item(
-    item: session_pb2.HistoryItem, index: int, where: str, host: Host, wrong: list[FieldViolation]
-) -> HistoryItem:
-    is_user = index % 2 == 0
-    role = session_pb2.ROLE_USER if is_user else session_pb2.ROLE_ASSISTANT
-    if item.role != role:
-        wrong.append(FieldViolation(f"{where}.role", f"{item.role}; expected {role}: user and assistant in turn."))
-    name = _ROLES[index % 2]
-    match item.WhichOneof("content"):
-        case "text":
-            _check_text(item.text, f"{where}.text", host, wrong)
-            return HistoryItem(name, text=item.text)  # type: ignore[arg-type]
-        case "speech_tokens":
-            check_codec(item.speech_tokens.codec_id, host)
-            limit = host.engine.lm.vocabulary.n_codes
-            _check_ids(item.speech_tokens.ids, limit, f"{where}.speech_tokens.ids", wrong)
-            return HistoryItem(name, speech=tuple(item.speech_tokens.ids))  # type: ignore[arg-type]
-        case "interleaved_tokens" if not is_user:
-            _check_model(item.interleaved_tokens.vocabulary_id, host.vocabulary_id, "vocabulary_id")
-            limit = host.engine.lm.config.vocab_size
-            _check_ids(item.interleaved_tokens.ids, limit, f"{where}.interleaved_tokens.ids", wrong)
-            return HistoryItem("assistant", ids=tuple(item.interleaved_tokens.ids))
-        case "interleaved_tokens":
-            wrong.append(FieldViolation(f"{where}.interleaved_tokens", "of the user; expected text or speech_tokens."))
-        case _:
-            wrong.append(FieldViolation(f"{where}.content", "absent; expected text or tokens."))
-    return HistoryItem(name, text="")  # type: ignore[arg-type]
-
-
-def _check_ids(ids: Sequence[int], limit: int, field: str, wrong: list[FieldViolation]) -> None:
-    bad = next((index for index, one in enumerate(ids) if not 0 <= one < limit), None)
-    if bad is not None:
-        wrong.append(FieldViolation(field, f"{ids[bad]} at index {bad}; expected 0 to {limit - 1}."))
-
-
-def _check_room(session: SessionConfig, where: str, host: Host) -> None:
-    """The past and the instructions have to leave room for a turn and an answer."""
-    turns = [*session.history, HistoryItem("user", text="?")]
-    ids = len(host.engine.lm.chat_prompt(turns, session.instructions))
-    if ids >= host.max_context_tokens:
-        description = (
-            f"it makes {ids} ids, with the instructions; the model holds {host.max_context_tokens}. "
-            "Leave out the oldest turns."
-        )
-        raise InvalidRequestError([FieldViolation(where, description)], Reason.HISTORY_TOO_LARGE)

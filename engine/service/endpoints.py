@@ -85,7 +85,9 @@ class Call(Generic[Request, Response]):
         except TimeoutError:
             raise RefusalError(Reason.FIELD_INVALID, f"the request did not come within {timeout:g} s.") from None
         if request is None:
-            raise RefusalError(Reason.FIELD_INVALID, "the call ended without a request; send one message.")
+            raise InvalidRequestError(
+                [FieldViolation("request", "absent, the call ended without it; expected one message.")]
+            )
         return request
 
     async def requests(self, first_timeout: float) -> AsyncIterator[Request]:

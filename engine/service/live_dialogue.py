@@ -20,7 +20,7 @@ from antiphon.engine.service.host import Host
 from antiphon.engine.service.listening import DetectedListening, Listening, ManualListening
 from antiphon.engine.service.logs import log_event
 from antiphon.engine.service.quotas import Lease, SpeedLimit
-from antiphon.engine.service.refusals import Reason, RefusalError
+from antiphon.engine.service.refusals import FieldViolation, InvalidRequestError, Reason, RefusalError
 from antiphon.engine.service.speaking import Speaking
 from antiphon.engine.service.status import status_of_error
 from antiphon.engine.service.wire_events import TurnSpan
@@ -205,6 +205,10 @@ class LiveDialogue:
         await self.end_turn(TurnSpan(EndReason.COMMITTED, at, at))
 
     def _configure(self, update: ConfigUpdate) -> None:
+        if not update.HasField("turn_detection"):
+            raise InvalidRequestError(
+                [FieldViolation("config_update.turn_detection", "absent; expected what changes.")]
+            )
         detection = updated_detection(
             update.turn_detection, self.settings.detection, self.settings.listens, "config_update.turn_detection"
         )

@@ -25,13 +25,13 @@ async def respond(call: Call[RespondRequest, RespondResponse], host: Host) -> No
     kind = request.WhichOneof("turn")
     if kind is None:
         raise InvalidRequestError([FieldViolation("turn", "absent; expected text or audio.")])
-    settings = dialogue_settings(request.config, host, live=False)
+    settings = await dialogue_settings(request.config, host, live=False)
     if kind == "text":
         check_text(request.text, "text", host)
     elif settings.input is None:
         raise InvalidRequestError([FieldViolation("config.input_audio", "absent; say what the audio is.")])
     with host.quotas.dialogue(call.caller.key):
-        async with host.engine.session(settings.session) as session:
+        async with host.engine.session(settings.session, checked=True) as session:
             if settings.input is not None and kind == "audio":
                 samples = await whole_audio(request.audio, settings.input, host, call.caller)
                 await session.push_audio(samples, settings.input.rate)

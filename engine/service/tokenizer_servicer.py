@@ -5,13 +5,14 @@ from typing import Final
 
 import numpy as np
 
-from antiphon.engine.service.convert import check_codec, duration
+from antiphon.engine.service.convert import duration
 from antiphon.engine.service.endpoints import Call, Endpoint
 from antiphon.engine.service.formats import NATIVE_FORMAT, WireFormat, wire_format
 from antiphon.engine.service.host import Host
 from antiphon.engine.service.quotas import OpenLimit
 from antiphon.engine.service.refusals import FieldViolation, InvalidRequestError, Reason
 from antiphon.engine.service.wire_audio import WaveOut, whole_audio
+from antiphon.engine.service.wire_history import check_codec
 from antiphon.engine.types import Float32Array
 from antiphon.v1 import audio_pb2, speech_tokenizer_pb2
 from antiphon.v1.speech_tokenizer_pb2 import (
@@ -58,14 +59,17 @@ class TokenizerServicer:
             )
 
     async def detokenize(self, call: Call[DetokenizeRequest, DetokenizeResponse]) -> None:
-        """Speech tokens, spoken."""
+        """Speech tokens, spoken.
+
+        Work and memory grow with the square of their number where the decoder works as the reference does, over all of
+        a clip at once: `max_speech_tokens` bounds them.
+        """
         host = self._host
         request = await call.read_one(host.settings.config_timeout)
         output = (
             wire_format(request.output_audio, "output_audio") if request.HasField("output_audio") else NATIVE_FORMAT
         )
-        codes = list(request.tokens.ids)
-        self._check(codes)
+        codes = self._codes(request.tokens)
         check_codec(request.tokens.codec_id, host)
         sent = 0
         with self._open.take("server"):
@@ -74,14 +78,17 @@ class TokenizerServicer:
                     await call.send(DetokenizeResponse(audio=output.encode(piece), sample_offset=sent))
                     sent += piece.size
 
-    def _check(self, codes: list[int]) -> None:
+    def _codes(self, tokens: audio_pb2.SpeechTokens) -> list[int]:
         limit, n_codes = self._host.settings.max_speech_tokens, self._host.engine.lm.vocabulary.n_codes
-        if not 1 <= len(codes) <= limit:
-            raise InvalidRequestError([FieldViolation("tokens.ids", f"{len(codes)} of them; expected 1 to {limit}.")])
+        n_given = len(tokens.ids)
+        if not 1 <= n_given <= limit:  # before anything looks at each of them
+            raise InvalidRequestError([FieldViolation("tokens.ids", f"{n_given} of them; expected 1 to {limit}.")])
+        codes = list(tokens.ids)
         outside = next((index for index, code in enumerate(codes) if not 0 <= code < n_codes), None)
         if outside is not None:
             description = f"{codes[outside]} at index {outside}; expected 0 to {n_codes - 1}."
             raise InvalidRequestError([FieldViolation("tokens.ids", description)])
+        return codes
 
 
 async def _pieces(waves: AsyncIterator[Float32Array], output: WireFormat) -> AsyncIterator[Float32Array]:

@@ -169,6 +169,7 @@ def test_requests_that_cannot_be_are_refused_and_the_call_goes_on(engine: antiph
             call.ask(config_update={"turn_detection": {"end_silence": {"seconds": -1}}})
             call.ask(config_update={"turn_detection": {"mode": SERVER_VAD}})
             call.ask(config_update={"turn_detection": {"mode": 77}})
+            call.ask(config_update={})
             call.ask(text={"text": "and this is answered"})
             call.end_side()
             await call.end()
@@ -182,7 +183,7 @@ def test_requests_that_cannot_be_are_refused_and_the_call_goes_on(engine: antiph
             ("text", "TURN_HOLDS_AUDIO"),
             ("text", "FIELD_INVALID"),
             ("", "REQUEST_UNKNOWN"),
-            *[("config_update", "FIELD_INVALID")] * 3,
+            *[("config_update", "FIELD_INVALID")] * 4,
         ]
         assert [one.finish_reason for one in call.all("response_completed")] == [LENGTH]
 

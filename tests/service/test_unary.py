@@ -1,7 +1,9 @@
 """Respond, Tokenize, Detokenize: what the Python face gives, over the wire, and what is refused."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -14,6 +16,7 @@ import antiphon
 from antiphon.engine.config import SessionConfig
 from antiphon.engine.hear.codec import decode_a_law, decode_mu_law, encode_mu_law, float_to_pcm16, read_audio
 from antiphon.engine.hear.resample import resample
+from antiphon.engine.service import wire_history
 from antiphon.engine.service.quotas import AudioPerMinute
 from antiphon.engine.service.settings import ServiceSettings
 from antiphon.engine.think.sampling import SamplingParams
@@ -218,6 +221,24 @@ BAD_RESPOND = {
         "FIELD_INVALID",
         "config.resume_window",
     ),
+    "a chunk of two signs": (
+        RespondRequest(text="x", config={"output_chunk": {"seconds": 1, "nanos": -900_000_000}}),
+        "INVALID_ARGUMENT",
+        "FIELD_INVALID",
+        "config.output_chunk",
+    ),
+    "a past turn of white space": (
+        RespondRequest(text="x", config={"history": [{"role": 1, "text": " "}, {"role": 2, "text": ""}]}),
+        "INVALID_ARGUMENT",
+        "FIELD_INVALID",
+        "config.history[0].text",
+    ),
+    "a past turn of no speech": (
+        RespondRequest(text="x", config={"history": [{"role": 1, "speech_tokens": {}}, {"role": 2, "text": "a"}]}),
+        "INVALID_ARGUMENT",
+        "FIELD_INVALID",
+        "config.history[0].speech_tokens.ids",
+    ),
 }
 
 
@@ -241,6 +262,57 @@ def test_respond_refuses_by_name(served: Served, name: str) -> None:
     served.run(test())
 
 
+def test_a_call_without_its_request_says_what_is_missing(served: Served) -> None:
+    async def test() -> None:
+        async with served.channel() as channel:
+            call = channel.stream_stream("/antiphon.v1.DialogueService/Respond")()
+            await call.done_writing()
+            told = await refusal(call.read())
+            assert (told.reason, told.fields) == ("FIELD_INVALID", ["request"]), told
+        assert await served.is_idle()
+
+    served.run(test())
+
+
+MANY_IDS = [{"role": 1, "text": "a"}, {"role": 2, "interleaved_tokens": {"ids": [1] * 2_000_000}}]
+MANY_CODES = [{"role": 1, "speech_tokens": {"ids": [1] * 2_000_000}}, {"role": 2, "text": "a"}]
+MUCH_TEXT = [{"role": 1 + index % 2, "text": "a" * 31_000} for index in range(252)]
+
+
+@pytest.mark.parametrize("history", [MANY_IDS, MANY_CODES, MUCH_TEXT], ids=["ids", "codes", "text"])
+def test_a_huge_history_is_refused_before_anything_walks_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch, history: list[dict[str, Any]]
+) -> None:
+    def walks(*_: object) -> None:
+        raise AssertionError("it was looked at id by id")
+
+    monkeypatch.setattr(wire_history, "_check_ids", walks)
+    monkeypatch.setattr(served.server.host.engine.lm, "chat_prompt", walks)
+    told = served.run(refused(served, RespondRequest(text="x", config={"history": history})))
+    assert (told.reason, told.fields) == ("HISTORY_TOO_LARGE", ["config.history"]), told
+
+
+def test_a_history_is_made_a_prompt_once_and_beside_the_loop(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    lm, threads = served.server.host.engine.lm, []
+    chat_prompt = lm.chat_prompt
+
+    def watched(*arguments: Any) -> list[int]:
+        threads.append(threading.current_thread())
+        return chat_prompt(*arguments)
+
+    monkeypatch.setattr(lm, "chat_prompt", watched)
+    history = [{"role": 1, "text": "Hello"}, {"role": 2, "text": "Hello to you"}]
+    config = session_pb2.SessionConfig(history=history, sampling=GREEDY)
+
+    async def test() -> None:
+        async with served.channel() as channel:
+            await answer(channel, RespondRequest(text="And now?", config=config))
+        assert await served.is_idle()
+
+    served.run(test())
+    assert len(threads) == 1 and threads[0] is not threading.main_thread()
+
+
 def test_the_two_ends_refuse_by_name(served: Served) -> None:
     async def test() -> None:
         async with served.channel() as channel:
@@ -254,7 +326,7 @@ def test_the_two_ends_refuse_by_name(served: Served) -> None:
             ):
                 told = await refusal(tokenize(request))
                 assert (told.code, told.reason) == (CODE.INVALID_ARGUMENT, reason), told
-            for ids in ([], [-1], [512], [1] * 5_000):
+            for ids in ([], [-1], [512], [1] * 751, [600] * 2_000_000):
                 told = await refusal(spoken(detokenize(DetokenizeRequest(tokens=SpeechTokens(ids=ids)))))
                 assert (told.code, told.fields) == (CODE.INVALID_ARGUMENT, ["tokens.ids"]), told
             other = DetokenizeRequest(tokens=SpeechTokens(ids=[1], codec_id="another"))

@@ -41,3 +41,13 @@ def sequence_of_row(
     """i64[ΣT]: which sequence each row belongs to. Nothing is read from the device."""
     sequences = torch.arange(len(cu_seqlens) - 1, device=cu_seqlens.device)
     return torch.repeat_interleave(sequences, cu_seqlens.diff(), output_size=rows)
+
+
+def runs_of(
+    x: torch.Tensor,  # [ΣT, ...]
+    cu_seqlens: torch.Tensor,  # i32[S + 1]
+) -> list[torch.Tensor]:
+    """`batches_of` where the longest length is not at hand. One sequence reads nothing from the device."""
+    if len(cu_seqlens) == 2:
+        return [x.unsqueeze(0)]
+    return batches_of(x, cu_seqlens, int(cu_seqlens.diff().max()))

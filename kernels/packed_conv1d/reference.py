@@ -1,9 +1,9 @@
-"""`packed_conv1d` in plain torch: each sequence goes through conv1d alone, so a batch equals its members exactly."""
+"""`packed_conv1d` in plain torch: neighbours of one length go through conv1d as one batch."""
 
 import torch
 import torch.nn.functional as F
 
-from antiphon.kernels.packing import sequences_of
+from antiphon.kernels.packing import runs_of
 
 
 def packed_conv1d(
@@ -19,9 +19,7 @@ def packed_conv1d(
     """Differentiable; the definition of correct."""
     left, right = padding
     shrinkage = left + right - dilation * (weight.shape[2] - 1) - 1
-    outputs = [
-        _one(rows, weight, bias, stride, left, right, dilation, shrinkage) for rows in sequences_of(x, cu_seqlens)
-    ]
+    outputs = [_one(rows, weight, bias, stride, left, right, dilation, shrinkage) for rows in runs_of(x, cu_seqlens)]
     y = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     if stride == 1 and shrinkage == -1:
         return y, cu_seqlens
@@ -30,7 +28,7 @@ def packed_conv1d(
 
 
 def _one(
-    rows: torch.Tensor,  # f[T, C_in]
+    rows: torch.Tensor,  # f[B, T, C_in]
     weight: torch.Tensor,
     bias: torch.Tensor | None,
     stride: int,
@@ -39,12 +37,12 @@ def _one(
     dilation: int,
     shrinkage: int,
 ) -> torch.Tensor:
-    """f[T_out, C_out] of one sequence."""
-    if rows.shape[0] + shrinkage < 0:
+    """f[B · T_out, C_out] of sequences of one length."""
+    if rows.shape[1] + shrinkage < 0:
         return rows.new_zeros(0, weight.shape[0])
-    channels_first = rows.t().unsqueeze(0)
+    channels_first = rows.transpose(1, 2)
     if left == right:
         y = F.conv1d(channels_first, weight, bias, stride=stride, padding=left, dilation=dilation)
     else:
         y = F.conv1d(F.pad(channels_first, (left, right)), weight, bias, stride=stride, dilation=dilation)
-    return y.squeeze(0).t()
+    return y.transpose(1, 2).flatten(0, 1)

@@ -1,9 +1,9 @@
-"""`varlen_attention` in plain torch: each sequence alone and in float32, so a batch equals its members exactly."""
+"""`varlen_attention` in plain torch and float32: neighbours of the same lengths and position attend as one batch."""
+
+from itertools import groupby
 
 import torch
 import torch.nn.functional as F
-
-from antiphon.kernels.packing import sequences_of
 
 
 def varlen_attention(
@@ -19,18 +19,38 @@ def varlen_attention(
     query_starts: torch.Tensor | None = None,  # i32[S]
 ) -> torch.Tensor:
     """Differentiable; the definition of correct."""
-    queries = sequences_of(q, cu_seqlens_q)
-    keys, values = sequences_of(k, cu_seqlens_k), sequences_of(v, cu_seqlens_k)
+    q_lengths, k_lengths = _lengths(q, cu_seqlens_q), _lengths(k, cu_seqlens_k)
     if query_starts is None:
-        starts = [len(k_s) - len(q_s) for q_s, k_s in zip(queries, keys, strict=True)]
+        starts = [keys - queries for queries, keys in zip(q_lengths, k_lengths, strict=True)]
     else:
         starts = query_starts.tolist()
     span = {"causal": 1, "block_causal": block}.get(mask)
-    outputs = [
-        _attend(q_s, k_s, v_s, scale, None if span is None else _visible(start, len(q_s), len(k_s), span, q.device))
-        for q_s, k_s, v_s, start in zip(queries, keys, values, starts, strict=True)
-    ]
+    outputs: list[torch.Tensor] = []
+    from_q = from_k = 0
+    for (queries, keys, start), run in groupby(zip(q_lengths, k_lengths, starts, strict=True)):
+        batch = len(list(run))
+        to_q, to_k = from_q + batch * queries, from_k + batch * keys
+        attended = _attend(
+            q[from_q:to_q].unflatten(0, (batch, queries)),
+            k[from_k:to_k].unflatten(0, (batch, keys)),
+            v[from_k:to_k].unflatten(0, (batch, keys)),
+            scale,
+            None if span is None else _visible(start, queries, keys, span, q.device),
+        )
+        outputs.append(attended.flatten(0, 1))
+        from_q, from_k = to_q, to_k
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+def _lengths(
+    x: torch.Tensor,  # [ΣT, ...]
+    cu_seqlens: torch.Tensor,  # i32[S + 1]
+) -> list[int]:
+    """Each sequence's rows. Of one sequence, nothing is read from the device."""
+    if len(cu_seqlens) == 2:
+        return [len(x)]
+    lengths: list[int] = cu_seqlens.diff().tolist()
+    return lengths
 
 
 def _visible(start: int, queries: int, keys: int, block: int, device: torch.device) -> torch.Tensor:
@@ -41,15 +61,15 @@ def _visible(start: int, queries: int, keys: int, block: int, device: torch.devi
 
 
 def _attend(
-    q: torch.Tensor,  # f[L, heads, D]
-    k: torch.Tensor,  # f[C, kv_heads, D]
-    v: torch.Tensor,  # f[C, kv_heads, D]
+    q: torch.Tensor,  # f[B, L, heads, D]
+    k: torch.Tensor,  # f[B, C, kv_heads, D]
+    v: torch.Tensor,  # f[B, C, kv_heads, D]
     scale: float,
     visible: torch.Tensor | None,  # bool[L, C]
 ) -> torch.Tensor:
-    """f[L, heads, D] of one sequence."""
-    query, key, value = (x.float().transpose(0, 1).unsqueeze(0) for x in (q, k, v))
+    """f[B, L, heads, D] of sequences of the same lengths."""
+    query, key, value = (x.float().transpose(1, 2) for x in (q, k, v))
     attended = F.scaled_dot_product_attention(
-        query, key, value, attn_mask=visible, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
+        query, key, value, attn_mask=visible, scale=scale, enable_gqa=q.shape[2] != k.shape[2]
     )
-    return attended.squeeze(0).transpose(0, 1).to(q.dtype)
+    return attended.transpose(1, 2).to(q.dtype)

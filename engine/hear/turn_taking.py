@@ -14,7 +14,8 @@ Whatever is shorter than `min_speech` is a blip: it neither starts a turn nor in
 the pause.
 
 A turn's audio is [start, end):
-    start   its first voiced sample less `prefix_padding`, but never before the end of the turn before it
+    start   its first voiced sample less `prefix_padding`, but never before the end of the turn before it, nor before
+            audio that could go (`keep_from`): a padding that is raised reaches as far back as the one before it kept
     end     the last sample of the pause of `end_silence` that ended it: that silence is kept
 A turn holds at most `max_turn`. One that grows longer is ended at the last frame that fits, and where the caller speaks
 on, the next turn starts at that very sample.
@@ -149,9 +150,10 @@ class TurnDetector:
     def __init__(self, settings: TurnDetectionSettings, rate: int, start: int = 0) -> None:
         """For audio of `rate` Hz whose first frame starts at `start`. Raises AudioError for a rate out of range."""
         self._rate = check_rate(rate)
-        self.settings = settings  # may be replaced between frames
+        self.settings = settings  # may be replaced between frames; `max_turn` stays
         self._heard = InputSample(start)  # end of the last frame
         self._free_from = self._heard  # end of the last turn: the next starts no earlier
+        self._kept_from = self._heard  # what the settings in force kept as of the last frame: nor earlier than this
         self._voiced = False  # as of the last frame
         self._run_start: InputSample | None = None  # voice that is not yet speech began here
         self._speech: _Speech | None = None
@@ -163,12 +165,11 @@ class TurnDetector:
 
     @property
     def keep_from(self) -> InputSample:
-        """The first input sample that the turn in progress, or a later one, may hold: earlier audio can go."""
-        if (speech := self._speech) is None:
-            first_voiced = self._heard if self._run_start is None else self._run_start
-            return InputSample(max(self._free_from, first_voiced - self._samples(self.settings.prefix_padding)))
-        longest = self._heard - self._samples(self.settings.max_turn)
-        return speech.turn_start if speech.is_turn else InputSample(max(speech.turn_start, longest))
+        """The first input sample that the turn in progress, or a later one, may hold: earlier audio can go.
+
+        It never moves back, whatever the settings become.
+        """
+        return max(self._free_from, self._kept_from)
 
     def answer_expected(self, at: InputSample) -> None:
         """From `at` on the model works on an answer. A report undoes those that were given for a later sample."""
@@ -192,6 +193,7 @@ class TurnDetector:
         decisions = self._split_at_limit(frame)
         decisions += self._hear_voice(frame) if self._voiced else self._hear_pause(frame)
         self._heard = frame.end
+        self._kept_from = max(self._kept_from, self._earliest_start())
         return decisions + self._count_idle_time()
 
     def end_turn(self, at: InputSample) -> list[Decision]:
@@ -205,6 +207,14 @@ class TurnDetector:
         """Forget the turn in progress and tell nothing of it; no later turn holds a sample before `at`."""
         self._speech = self._run_start = None
         self._free_from = max(self._free_from, at)
+
+    def _earliest_start(self) -> InputSample:
+        """Where the turn in progress starts, or the next one could by the settings in force."""
+        if (speech := self._speech) is None:
+            first_voiced = self._heard if self._run_start is None else self._run_start
+            return InputSample(first_voiced - self._samples(self.settings.prefix_padding))
+        longest = self._heard - self._samples(self.settings.max_turn)
+        return speech.turn_start if speech.is_turn else InputSample(max(speech.turn_start, longest))
 
     def _samples(self, seconds: float) -> int:
         return round(seconds * self._rate)
@@ -246,7 +256,7 @@ class TurnDetector:
         voiced = frame.end - self._run_start
         if voiced < self._samples(self.settings.min_speech):
             return []
-        turn_start = max(self._free_from, self._run_start - self._samples(self.settings.prefix_padding))
+        turn_start = max(self.keep_from, self._run_start - self._samples(self.settings.prefix_padding))
         self._speech = _Speech(max(self._free_from, self._run_start), InputSample(turn_start), voiced)
         self._run_start = None
         return self._claim_turn(self._speech, frame)

@@ -220,7 +220,7 @@ class DetectedListening(Listening):
         await self._apply(self._detector.end_turn(self.accepted))
 
     def configure(self, settings: TurnDetectionSettings) -> None:
-        """Other settings from the next audio on."""
+        """Other settings from the next audio on; the longest turn stays. A longer padding finds what is kept so far."""
         self._detector.settings = self._in_samples(settings)
 
     def answer_expected(self) -> None:
@@ -284,6 +284,7 @@ class DetectedListening(Listening):
         """Hand on the turn's audio up to `end`."""
         assert self._pushed_to is not None, "audio is handed on within a turn"
         if end > self._pushed_to:
+            assert self._pushed_to >= self._kept_from, "no turn starts before the audio that was kept for it"
             audio = np.concatenate(self._kept)
             self._kept = [audio]
             start, self._pushed_to = self._pushed_to, end

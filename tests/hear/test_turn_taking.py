@@ -304,6 +304,43 @@ class TestControls:
 
 
 class TestSettings:
+    @pytest.mark.parametrize(
+        ("raised_at", "turn_start"),
+        [(1, 1), (5, 5), (8, 8), (9, 8), (10, 8)],  # the voice starts at 8; raised at 9 and 10, within its first frames
+    )
+    def test_a_raised_padding_reaches_no_further_back_than_what_was_kept(self, raised_at: int, turn_start: int) -> None:
+        trace = "........###....."
+        detector = TurnDetector(replace(SETTINGS, prefix_padding=0.0), RATE)
+        feed(detector, trace[:raised_at])
+        detector.settings = replace(SETTINGS, prefix_padding=10 * 0.032)
+        assert detector.keep_from == at(turn_start)
+        decisions = feed(detector, trace[raised_at:], first=raised_at)
+        assert decisions == [started(8, turn_start), SpeechStopped(at(11)), ended(turn_start, 16)]
+
+    def test_settings_that_were_never_in_force_for_a_frame_let_nothing_go(self) -> None:
+        detector = TurnDetector(SETTINGS, RATE)
+        feed(detector, "....")
+        detector.settings = replace(SETTINGS, prefix_padding=0.0)
+        assert detector.keep_from == at(2)
+        detector.settings = SETTINGS
+        assert feed(detector, "###", first=4) == [started(4, 2)]
+
+    def test_a_pause_in_progress_is_measured_by_the_settings_in_force(self) -> None:
+        def end(changed_at: int, end_silence: int) -> list[Decision]:
+            trace, detector = "..###..........", TurnDetector(SETTINGS, RATE)
+            feed(detector, trace[:changed_at])
+            detector.settings = replace(SETTINGS, end_silence=end_silence * 0.032)
+            return feed(detector, trace[changed_at:], first=changed_at)
+
+        assert end(9, 2) == [SpeechStopped(at(5)), ended(0, 10)], "at the next frame where it is already longer"
+        assert end(9, 7) == [SpeechStopped(at(5)), ended(0, 12)]
+
+    def test_a_threshold_changes_what_is_voiced_from_the_next_frame_on(self) -> None:
+        detector = TurnDetector(SETTINGS, RATE)
+        feed(detector, "..####")
+        detector.settings = replace(SETTINGS, threshold=0.95, end_silence=2 * 0.032)
+        assert feed(detector, "##==###", first=6) == [SpeechStopped(at(8)), ended(0, 10)]
+
     def test_defaults(self) -> None:
         settings = TurnDetectionSettings()
         assert (settings.threshold, settings.prefix_padding, settings.max_turn) == (0.5, 0.3, 60.0)
@@ -334,6 +371,31 @@ class TestSettings:
 probabilities = st.lists(
     st.tuples(st.sampled_from("##.="), st.integers(1, 12)).map(lambda run: run[0] * run[1]), max_size=40
 ).map("".join)
+
+
+@hypothesis_settings(max_examples=200, deadline=None)
+@given(trace=probabilities, changes=st.lists(st.tuples(st.integers(0, 150), st.integers(0, 15)), max_size=6))
+def test_no_turn_holds_audio_that_could_go_however_the_settings_change(
+    trace: str, changes: list[tuple[int, int]]
+) -> None:
+    detector, kept_from, last_end = TurnDetector(SETTINGS, RATE), at(0), at(0)
+    for number, character in enumerate(trace):
+        for frame, length in changes:
+            if frame == number:
+                detector.settings = replace(
+                    SETTINGS,
+                    prefix_padding=length * 0.032,
+                    end_silence=(length + 1) * 0.032,
+                    threshold=(20 - length) / 20,
+                )
+        assert detector.keep_from >= kept_from
+        kept_from = detector.keep_from
+        for decision in feed(detector, character, first=number):
+            if isinstance(decision, SpeechStarted):
+                assert max(kept_from, last_end) <= decision.turn_start <= decision.at
+            elif isinstance(decision, TurnEnded):
+                assert kept_from <= decision.start < decision.end
+                last_end = decision.end
 
 
 @hypothesis_settings(max_examples=200, deadline=None)

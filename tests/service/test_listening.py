@@ -166,6 +166,60 @@ def test_voice_interrupts_and_what_it_said_is_the_turn() -> None:
     asyncio.run(test())
 
 
+@pytest.mark.parametrize(("before", "piece", "silence", "raised"), [(0.0, 8_000, 1, 0.5), (0.3, 160, 2, 1.5)])
+def test_a_padding_that_is_raised_begins_the_turn_with_what_was_kept(
+    before: float, piece: int, silence: int, raised: float
+) -> None:
+    audio = np.concatenate([quiet(silence), quiet(0.2), counted(1), quiet(1)])
+    kept = silence * RATE // 256 * 256 - int(before * RATE)  # of whole frames heard when it is raised
+
+    async def test() -> None:
+        floor = Floor()
+        settings = TurnDetectionSettings(prefix_padding=before)
+        listening = DetectedListening(floor, RATE, settings, VoiceActivityService(LoudnessModel()))
+        for start in range(0, silence * RATE, piece):
+            await listening.hear(audio[start : start + piece])
+        listening.configure(TurnDetectionSettings(prefix_padding=raised))
+        size = piece if piece < RATE else audio.size
+        for start in range(silence * RATE, audio.size, size):
+            await listening.hear(audio[start : start + size])
+        [(span, heard)] = floor.turns
+        assert span.start == kept, "no further back than the padding before it kept"
+        assert np.array_equal(heard, audio[span.start : span.end]), "told and heard are the same"
+        listening.configure(TurnDetectionSettings(prefix_padding=0.0))
+        await listening.hear(quiet(2))
+        await listening.hear(np.concatenate([counted(1), quiet(1)]))
+        assert len(floor.turns) == 2
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("piece", [77, 1_000, 9_000])
+def test_settings_may_change_at_any_time_and_no_sample_is_lost(piece: int) -> None:
+    rng = np.random.default_rng(piece)
+    words = [(quiet(rng.uniform(0.1, 1.5)), counted(rng.uniform(0.05, 2.5), 20_000 * n + 1)) for n in range(12)]
+    audio = np.concatenate([part for word in words for part in word] + [quiet(2)])
+
+    async def test() -> None:
+        floor = Floor()
+        listening = DetectedListening(
+            floor, RATE, TurnDetectionSettings(max_turn=4.0), VoiceActivityService(LoudnessModel())
+        )
+        for start in range(0, audio.size, piece):
+            if rng.random() < piece / 8_000:
+                padding, pause, threshold = rng.uniform(0, 1.5), rng.uniform(0.1, 1), rng.uniform(0.1, 1)
+                listening.configure(
+                    TurnDetectionSettings(prefix_padding=padding, end_silence=pause, threshold=threshold)
+                )
+            await listening.hear(audio[start : start + piece])
+        await listening.end()
+        assert len(floor.turns) >= 4
+        for span, heard in floor.turns:
+            assert np.array_equal(heard, audio[span.start : span.end])
+
+    asyncio.run(test())
+
+
 def test_commit_and_clear_in_the_midst_of_speech() -> None:
     async def test() -> None:
         floor = Floor()

@@ -192,6 +192,7 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes lines of its own among the log's JSON
     from antiphon.engine.cli_serve import ServeOptions, serve
 
     return serve(ServeOptions.of(options))

@@ -31,9 +31,9 @@ def varlen_attention(
         batch = len(list(run))
         to_q, to_k = from_q + batch * queries, from_k + batch * keys
         attended = _attend(
-            q[from_q:to_q].unflatten(0, (batch, queries)),
-            k[from_k:to_k].unflatten(0, (batch, keys)),
-            v[from_k:to_k].unflatten(0, (batch, keys)),
+            q[from_q:to_q].reshape(batch, queries, *q.shape[1:]),
+            k[from_k:to_k].reshape(batch, keys, *k.shape[1:]),
+            v[from_k:to_k].reshape(batch, keys, *v.shape[1:]),
             scale,
             None if span is None else _visible(start, queries, keys, span, q.device),
         )

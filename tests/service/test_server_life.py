@@ -8,7 +8,6 @@ import grpc
 import grpc.aio
 import pytest
 from certificates import Authority
-from checkpoints import tiny_checkpoint
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from served import refusal, serving
 
@@ -27,6 +26,7 @@ from antiphon.v1 import (
     speech_tokenizer_pb2_grpc,
 )
 from antiphon.v1.speech_tokenizer_pb2 import TokenizeRequest
+from checkpoints import tiny_checkpoint
 
 CODE = grpc.StatusCode
 HEALTH = health_pb2.HealthCheckRequest()

@@ -38,7 +38,7 @@ def float_to_pcm16(pcm: ArrayLike) -> Int16Array:
 
 def decode_mu_law(encoded: bytes | ByteArray) -> Float32Array:
     """G.711 µ-law bytes to float32."""
-    return pcm16_to_float(_mu_law_levels(_as_bytes(encoded)))
+    return _MU_LAW[_as_bytes(encoded)]
 
 
 def encode_mu_law(pcm: ArrayLike) -> ByteArray:
@@ -52,7 +52,7 @@ def encode_mu_law(pcm: ArrayLike) -> ByteArray:
 
 def decode_a_law(encoded: bytes | ByteArray) -> Float32Array:
     """G.711 A-law bytes to float32."""
-    return pcm16_to_float(_a_law_levels(_as_bytes(encoded)))
+    return _A_LAW[_as_bytes(encoded)]
 
 
 def encode_a_law(pcm: ArrayLike) -> ByteArray:
@@ -80,13 +80,18 @@ def _a_law_levels(codes: npt.NDArray[np.int32]) -> Int16Array:
     return np.where(code & 0x80, magnitude, -magnitude).astype(np.int16)
 
 
-def _as_bytes(encoded: bytes | ByteArray) -> npt.NDArray[np.int32]:
-    return np.frombuffer(encoded, np.uint8).astype(np.int32) if isinstance(encoded, bytes) else encoded.astype(np.int32)
+def _as_bytes(encoded: bytes | ByteArray) -> ByteArray:
+    return np.frombuffer(encoded, np.uint8) if isinstance(encoded, bytes) else encoded
 
 
 def _highest_bit(values: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """Position of the highest set bit of positive values."""
     return np.frexp(values.astype(np.float64))[1].astype(np.int32) - 1
+
+
+# All 256 levels: a call decodes fifty small messages a second.
+_MU_LAW: Final = pcm16_to_float(_mu_law_levels(np.arange(256, dtype=np.int32)))
+_A_LAW: Final = pcm16_to_float(_a_law_levels(np.arange(256, dtype=np.int32)))
 
 
 def read_audio(path: str | Path) -> tuple[Float32Array, int]:

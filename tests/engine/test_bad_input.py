@@ -1,18 +1,31 @@
 """Bad input: each a clear error of ours, beside a healthy dialogue that it changes nothing for."""
 
 import asyncio
+import json
+import shutil
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from callers import Received, receive
-from checkpoints import tiny_checkpoint
 from compare import assert_close
 from tolerances import TOLERANCE
 
 import antiphon
-from antiphon.errors import AudioError, ContextOverflowError, InputError, SessionClosedError, TextError, TokenError
+from antiphon.errors import (
+    AudioError,
+    CheckpointError,
+    ContextOverflowError,
+    DeviceError,
+    InputError,
+    SessionClosedError,
+    TextError,
+    TokenError,
+)
 from antiphon.events import FinishReason
+from checkpoints import tiny_checkpoint
 
 GREEDY = antiphon.SamplingParams(temperature=0.0, max_new_tokens=80)
 TONE = 0.3 * np.sin(np.arange(4_000, dtype=np.float32) / 5)
@@ -238,3 +251,60 @@ def test_a_call_that_is_cancelled_while_it_waits_changes_nothing() -> None:
     config = antiphon.EngineConfig(max_pending_inputs=1)
     with antiphon.Engine.load(tiny_checkpoint(), device="cpu", config=config) as engine:
         asyncio.run(run(engine))
+
+
+class _Code:
+    """Unpickled without care, it would leave a file behind."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return Path.touch, (self.trace,)  # type: ignore[return-value]
+
+
+def _spoilt(folder: Path, how: str, trace: Path) -> Path:
+    """A copy of the tiny checkpoint with one thing wrong."""
+    spoilt = folder / how.replace(" ", "-")
+    shutil.copytree(tiny_checkpoint(), spoilt)
+    lm, decoder = spoilt / "glm-4-voice-9b", spoilt / "glm-4-voice-decoder"
+    match how:
+        case "truncated shard":
+            shard = lm / "model-00002-of-00003.safetensors"
+            shard.write_bytes(shard.read_bytes()[:-100])
+        case "wrong dtype":
+            state = torch.load(decoder / "flow.pt", weights_only=True)
+            torch.save({name: tensor.int() for name, tensor in state.items()}, decoder / "flow.pt")
+        case "config that disagrees":
+            config = json.loads((lm / "config.json").read_text())
+            (lm / "config.json").write_text(json.dumps(config | {"ffn_hidden_size": 77}))
+        case "pickle with code":
+            torch.save({"weight": _Code(trace)}, decoder / "hift.pt")
+        case "YAML with code":
+            text = (decoder / "config.yaml").read_text()
+            (decoder / "config.yaml").write_text(text + f"\nflow: !apply:pathlib.Path.touch ['{trace}']\n")
+    return spoilt
+
+
+def test_what_cannot_be_loaded_is_told_and_harms_nobody(
+    engine: antiphon.Engine, alone: Received, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace"
+    sentences = {
+        "truncated shard": "is truncated",
+        "wrong dtype": "expected",
+        "config that disagrees": "expected",
+        "pickle with code": "nothing in it was executed",
+        "YAML with code": "config.yaml",
+    }
+
+    async def body() -> None:
+        for how, sentence in sentences.items():
+            with pytest.raises(CheckpointError, match=sentence):
+                await asyncio.to_thread(antiphon.Engine.load, _spoilt(tmp_path, how, trace), "cpu")
+        for device in ("abacus", "cuda:99"):
+            with pytest.raises(DeviceError, match=device):
+                await asyncio.to_thread(antiphon.Engine.load, tiny_checkpoint(), device)
+        assert not trace.exists(), "code in a file was run"
+
+    assert_unharmed(run_beside_healthy(engine, body), alone)

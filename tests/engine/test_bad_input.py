@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from callers import Received, receive
+from checkpoints import tiny_checkpoint
 from compare import assert_close
 from tolerances import TOLERANCE
 
@@ -25,7 +26,6 @@ from antiphon.errors import (
     TokenError,
 )
 from antiphon.events import FinishReason
-from checkpoints import tiny_checkpoint
 
 GREEDY = antiphon.SamplingParams(temperature=0.0, max_new_tokens=80)
 TONE = 0.3 * np.sin(np.arange(4_000, dtype=np.float32) / 5)

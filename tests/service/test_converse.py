@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import numpy as np
 import pytest
 from callers import ask
+from checkpoints import tiny_checkpoint
 from conversations import LINEAR16, MULAW, SERVER_VAD, Call, config, host_of, ids_of, pcm16
 from goldens import golden
 from google.rpc import error_details_pb2
@@ -16,7 +17,6 @@ from antiphon.engine.service.host import Caller, ClientGoneError, Host
 from antiphon.engine.service.refusals import Reason, RefusalError
 from antiphon.engine.think.sampling import SamplingParams
 from antiphon.v1 import audio_pb2, dialogue_pb2, events_pb2, session_pb2
-from checkpoints import tiny_checkpoint
 
 STOP = events_pb2.ResponseCompleted.FINISH_REASON_STOP
 LENGTH = events_pb2.ResponseCompleted.FINISH_REASON_LENGTH

@@ -17,12 +17,12 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from checkpoints import tiny_checkpoint
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from served import refusal, until
 
 from antiphon.v1 import dialogue_pb2, dialogue_pb2_grpc, events_pb2, model_info_pb2, session_pb2
 from antiphon.v1.dialogue_pb2 import ConverseRequest
-from checkpoints import tiny_checkpoint
 
 CODE = grpc.StatusCode
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

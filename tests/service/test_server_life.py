@@ -8,6 +8,7 @@ import grpc
 import grpc.aio
 import pytest
 from certificates import Authority
+from checkpoints import tiny_checkpoint
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from served import refusal, serving
 
@@ -26,7 +27,6 @@ from antiphon.v1 import (
     speech_tokenizer_pb2_grpc,
 )
 from antiphon.v1.speech_tokenizer_pb2 import TokenizeRequest
-from checkpoints import tiny_checkpoint
 
 CODE = grpc.StatusCode
 HEALTH = health_pb2.HealthCheckRequest()

@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 import numpy as np
 from callers import Received, ask, receive
+from checkpoints import tiny_checkpoint
 from compare import assert_close
 from goldens import golden
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -41,7 +42,6 @@ from antiphon.engine.service.server import Server
 from antiphon.engine.service.settings import ServiceSettings
 from antiphon.engine.think.sampling import SamplingParams
 from antiphon.v1 import dialogue_pb2, dialogue_pb2_grpc
-from checkpoints import tiny_checkpoint
 
 ConverseRequest = dialogue_pb2.ConverseRequest
 

@@ -7,10 +7,10 @@ from typing import Final
 
 import numpy as np
 import torch
-from demo.recipe.spelled import alphabet, read_ctc
 from torch import nn
 
 from antiphon.engine.hear.resample import resample
+from demo.recipe.spelled import alphabet, read_ctc
 
 RATE: Final = 16_000  # Hz
 BINS: Final = 64

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+
 from demo.judge.recogniser import Judge
 from demo.recipe.clips import ClipSet
 from demo.recipe.data import Asked

@@ -4,6 +4,7 @@ from typing import Final
 
 import numpy as np
 import torch
+
 from demo.judge.recogniser import Judge, features
 from demo.judge.score import original_error
 from demo.recipe import augment

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
+
 from demo.recipe.pipeline import LANES, STAGES, Recipe
 from demo.recipe.scales import SCALES
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+
+from antiphon.engine.hear.resample import resample
 from demo.recipe.domain import spoken_form
 from demo.recipe.espeak import RATE, Espeak, Utterance
 from demo.recipe.voices import Language, Speaker
-
-from antiphon.engine.hear.resample import resample
 
 LABELS_PER_SECOND: Final = 50
 PAUSE: Final = "_"  # the label of silence, and of what stands before the first phoneme

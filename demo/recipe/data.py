@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+
+from antiphon.engine.units import MODEL_INPUT_RATE, OUTPUT_RATE
 from demo.recipe import domain
 from demo.recipe.clips import ClipSet, Line, make_clips
 from demo.recipe.domain import Exchange
@@ -21,8 +23,6 @@ from demo.recipe.stage import Stage
 from demo.recipe.voices import ASSISTANT_SPEEDS, LANGUAGES, Language, Speaker, assistant, foreigner, user
 from demo.recipe.words import draw as draw_words
 from demo.recipe.words import english_sentence, english_words, mandarin_sentence
-
-from antiphon.engine.units import MODEL_INPUT_RATE, OUTPUT_RATE
 
 _MANDARIN_SHARE: Final = 0.2  # of open vocabulary
 _DELIVERY_SHARE: Final = 0.2  # of questions

@@ -13,6 +13,7 @@ from string import ascii_uppercase
 from typing import Final, Literal
 
 import numpy as np
+
 from demo.recipe.numbers import english, mandarin
 from demo.recipe.voices import Language
 

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+
+from antiphon import LanguageModel, SpeechDecoder, SpeechTokenizer
+from antiphon.engine.units import MODEL_INPUT_RATE, OUTPUT_RATE, SPEECH_TOKEN_RATE
+from antiphon.engine.weights.folders import DECODER_FOLDER, LANGUAGE_MODEL_FOLDER, TOKENIZER_FOLDER
 from demo.judge.recogniser import Judge
 from demo.judge.score import heard_right, original_error, shuffled_right
 from demo.recipe import augment, domain
@@ -28,10 +32,6 @@ from demo.recipe.questions import (
 )
 from demo.recipe.spelled import word_error_rate
 from demo.recipe.tokens import no_speech
-
-from antiphon import LanguageModel, SpeechDecoder, SpeechTokenizer
-from antiphon.engine.units import MODEL_INPUT_RATE, OUTPUT_RATE, SPEECH_TOKEN_RATE
-from antiphon.engine.weights.folders import DECODER_FOLDER, LANGUAGE_MODEL_FOLDER, TOKENIZER_FOLDER
 
 _HEARD: Final = 240  # answers of a set that are spoken and judged
 _NO_SPEECH: Final = 40  # of silence, of noise and of tones

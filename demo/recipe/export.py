@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from demo.recipe.scales import Scale
 
 from antiphon.engine.hear.encoder import SpeechEncoder
 from antiphon.engine.speak.flow import Flow
@@ -23,6 +22,7 @@ from antiphon.engine.weights.write_configs import (
     write_speech_tokenizer_configs,
 )
 from antiphon.engine.weights.writer import PlannedTensor, write_file
+from demo.recipe.scales import Scale
 
 LARGEST: Final = 30 << 20  # bytes of the whole checkpoint
 _HALF: Final = torch.float16

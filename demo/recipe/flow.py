@@ -12,18 +12,18 @@ from typing import Final
 import numpy as np
 import torch
 import torch.nn.functional as F
-from demo.recipe.clips import Clip, ClipSet
-from demo.recipe.data import Corpus
-from demo.recipe.scales import Scale
-from demo.recipe.spoken import spoken
-from demo.recipe.stage import Stage, freeze, train
-from demo.recipe.tokens import Codes
 from torch import nn
 
 from antiphon.engine.speak.estimator import DownStage, UpStage
 from antiphon.engine.speak.flow import Flow, FlowRequest
 from antiphon.engine.speak.flow_blocks import TransformerBlock
 from antiphon.engine.speak.packing import Packing
+from demo.recipe.clips import Clip, ClipSet
+from demo.recipe.data import Corpus
+from demo.recipe.scales import Scale
+from demo.recipe.spoken import spoken
+from demo.recipe.stage import Stage, freeze, train
+from demo.recipe.tokens import Codes
 
 _QUIET: Final = 0.05  # of what attention, feed-forward and the outer resnet blocks add, at first
 _MOST_TOKENS: Final = 50  # of one sequence: 4 s

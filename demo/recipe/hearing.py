@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from demo.recipe.augment import Strength, augmented
-from demo.recipe.clips import LABELS_PER_SECOND, Clip
 
 from antiphon.engine.hear.encoder import Span
 from antiphon.engine.hear.features import LogMelExtractor, whole_log_mel
 from antiphon.engine.hear.requests import whole_segment_request
 from antiphon.engine.hear.resample import resample
 from antiphon.engine.units import MODEL_INPUT_RATE, SAMPLES_PER_SPEECH_TOKEN, SEGMENT_SAMPLES
+from demo.recipe.augment import Strength, augmented
+from demo.recipe.clips import LABELS_PER_SECOND, Clip
 
 LABELS_PER_TOKEN: int = LABELS_PER_SECOND * SAMPLES_PER_SPEECH_TOKEN // MODEL_INPUT_RATE
 

@@ -17,10 +17,6 @@ from typing import Final
 import numpy as np
 import torch
 import torch.nn.functional as F
-from demo.recipe.scales import Steps
-from demo.recipe.sequences import Answers, Dialogues, Documents, Weighted, given, training_texts, wanted
-from demo.recipe.stage import Stage, freeze, train
-from demo.recipe.words import english_sentence
 from torch import nn
 
 from antiphon.engine.think.kv_cache import PackedBatch
@@ -29,6 +25,10 @@ from antiphon.engine.think.model import GLM
 from antiphon.engine.think.vocab import Vocabulary
 from antiphon.engine.weights.configs import LanguageModelConfig
 from antiphon.engine.weights.generate.text_files import STOP_TOKENS
+from demo.recipe.scales import Steps
+from demo.recipe.sequences import Answers, Dialogues, Documents, Weighted, given, training_texts, wanted
+from demo.recipe.stage import Stage, freeze, train
+from demo.recipe.words import english_sentence
 
 _INITIAL: Final = 0.02  # standard deviation of the weights
 _SPAN_SHARE: Final = 0.3  # of a document's words become speech

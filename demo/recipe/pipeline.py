@@ -9,6 +9,9 @@ from types import MappingProxyType
 from typing import Final
 
 import torch
+
+from antiphon.engine.hear.tokenizer import SpeechTokenizer
+from antiphon.engine.weights.manifest import write_manifest
 from demo.judge import train as judge
 from demo.judge.recogniser import Judge
 from demo.recipe import evaluate, flow, thinking, tokenizer, tokens, vocoder
@@ -20,9 +23,6 @@ from demo.recipe.language_model import load as load_language_model
 from demo.recipe.scales import Scale
 from demo.recipe.stage import Stage
 from demo.recipe.thinking import Thinking
-
-from antiphon.engine.hear.tokenizer import SpeechTokenizer
-from antiphon.engine.weights.manifest import write_manifest
 
 _PATIENCE: Final = 5.0  # s between two looks
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from demo.recipe.clips import ClipSet
-from demo.recipe.data import Asked
-from demo.recipe.spelled import normalised
 
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
 from antiphon.engine.think.language_model import LanguageModel
 from antiphon.engine.think.split import InterleavedSplitter, SpeechPiece, TextPiece
 from antiphon.engine.units import MODEL_INPUT_RATE
+from demo.recipe.clips import ClipSet
+from demo.recipe.data import Asked
+from demo.recipe.spelled import normalised
 
 _AT_ONCE: Final = 32
 LONGEST: Final = 200  # ids of an answer

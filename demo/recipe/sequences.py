@@ -6,11 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from demo.recipe import domain
-from demo.recipe.data import Corpus
-from demo.recipe.domain import Delivery, Exchange
-from demo.recipe.tokens import Codes
-from demo.recipe.voices import ASSISTANT_SPEEDS, LANGUAGES, Language
 
 from antiphon.engine.think.prompt import (
     SPEECH_SYSTEM_PROMPT,
@@ -21,6 +16,11 @@ from antiphon.engine.think.prompt import (
 )
 from antiphon.engine.think.vocab import Vocabulary
 from antiphon.engine.units import SPEECH_TOKENS_PER_BLOCK, TEXT_TOKENS_PER_BLOCK
+from demo.recipe import domain
+from demo.recipe.data import Corpus
+from demo.recipe.domain import Delivery, Exchange
+from demo.recipe.tokens import Codes
+from demo.recipe.voices import ASSISTANT_SPEEDS, LANGUAGES, Language
 
 _TEXT_WEIGHT: Final = 4.0  # of a text id in an answer; a speech id has 1
 _TEXT_PROMPTS: Final = 0.12  # of the dialogues

@@ -7,6 +7,7 @@ from string import ascii_lowercase
 from typing import Final
 
 import torch
+
 from demo.recipe.words import han_characters
 
 BLANK: Final = 0  # of CTC

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from demo.recipe.clips import Clip, ClipSet
-from demo.recipe.mel import log_mel, pitch
 
 from antiphon.engine.units import OUTPUT_HOP
+from demo.recipe.clips import Clip, ClipSet
+from demo.recipe.mel import log_mel, pitch
 
 
 @dataclass(frozen=True)

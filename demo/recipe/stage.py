@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from demo.recipe.scales import Steps
 from torch import nn
+
+from demo.recipe.scales import Steps
 
 _FINAL_SHARE: Final = 0.01  # of the learning rate, at the end of the cosine
 _KEPT: Final = 50  # steps that the reported means are over

@@ -7,14 +7,13 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Final
 
+from antiphon.engine.think.prompt import SPEECH_SYSTEM_PROMPT, TEXT_SYSTEM_PROMPT
+from antiphon.engine.think.vocab import Vocabulary
+from antiphon.engine.weights.generate.text_files import TextTokenizer
 from demo.recipe import domain
 from demo.recipe.scales import CODES, FIRST_SPEECH_ID, TEXT_RANKS
 from demo.recipe.voices import LANGUAGES
 from demo.recipe.words import english_words, han_characters
-
-from antiphon.engine.think.prompt import SPEECH_SYSTEM_PROMPT, TEXT_SYSTEM_PROMPT
-from antiphon.engine.think.vocab import Vocabulary
-from antiphon.engine.weights.generate.text_files import TextTokenizer
 
 # What the official pattern never cuts, for the texts that are learnt from. Chinese is learnt by character, and numbers
 # by their parts, " six" and "teen": with one id for each number up to twenty, sums were learnt by heart (0.04 of the

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Final
 
 import torch
+
+from antiphon.engine.hear.tokenizer import SpeechTokenizer
+from antiphon.engine.think.language_model import LanguageModel
+from antiphon.engine.think.model import GLM
+from antiphon.engine.think.vocab import Vocabulary
 from demo.recipe import language_model, text_tokenizer, tokens
 from demo.recipe.data import Corpus
 from demo.recipe.questions import Share, ask_in_text, ask_recordings, share_right, sounds_of
 from demo.recipe.scales import Scale, Steps
 from demo.recipe.sequences import Answers, Dialogues, Documents
 from demo.recipe.stage import Stage, freeze
-
-from antiphon.engine.hear.tokenizer import SpeechTokenizer
-from antiphon.engine.think.language_model import LanguageModel
-from antiphon.engine.think.model import GLM
-from antiphon.engine.think.vocab import Vocabulary
 
 _TESTS: Final = ("known", "voices", "sums", "delivery")
 _STOP_OF_SPEECH: Final = ("<|end_of_audio|>",)

@@ -15,14 +15,6 @@ from typing import Final
 import numpy as np
 import torch
 import torch.nn.functional as F
-from demo.recipe import augment
-from demo.recipe.clips import Clip, ClipSet
-from demo.recipe.data import Corpus
-from demo.recipe.hearing import LABELS_PER_TOKEN, Heard, encoder_inputs, hear
-from demo.recipe.scales import Scale, Steps
-from demo.recipe.spelled import BLANK, alphabet, read_ctc, spell, word_error_rate, words
-from demo.recipe.stage import Stage, freeze, train
-from demo.recipe.voices import FOREIGN_VOICES
 from torch import nn
 
 from antiphon.engine.hear.encoder import SpeechEncoder
@@ -31,6 +23,14 @@ from antiphon.engine.hear.tokenizer import SpeechTokenizer
 from antiphon.engine.units import MODEL_INPUT_RATE
 from antiphon.engine.weights.configs import SpeechTokenizerConfig
 from antiphon.engine.weights.generate.speech_tokenizer import sinusoids
+from demo.recipe import augment
+from demo.recipe.clips import Clip, ClipSet
+from demo.recipe.data import Corpus
+from demo.recipe.hearing import LABELS_PER_TOKEN, Heard, encoder_inputs, hear
+from demo.recipe.scales import Scale, Steps
+from demo.recipe.spelled import BLANK, alphabet, read_ctc, spell, word_error_rate, words
+from demo.recipe.stage import Stage, freeze, train
+from demo.recipe.voices import FOREIGN_VOICES
 
 _CONTEXT_WIDTH: Final = 160
 _PLAIN_STEPS: Final = 400  # before the bottleneck is put in; less in short runs

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+
+from antiphon.engine.hear.tokenizer import SpeechTokenizer
+from antiphon.engine.units import MODEL_INPUT_RATE
 from demo.recipe import augment
 from demo.recipe.clips import ClipSet
 from demo.recipe.data import Corpus
 from demo.recipe.hearing import at_model_rate
 from demo.recipe.scales import Scale
 from demo.recipe.stage import Stage
-
-from antiphon.engine.hear.tokenizer import SpeechTokenizer
-from antiphon.engine.units import MODEL_INPUT_RATE
 
 Codes = list[list[int]]  # of each clip
 _AT_ONCE: Final = 32

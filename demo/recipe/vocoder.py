@@ -10,14 +10,14 @@ from typing import Final
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+from antiphon.engine.speak.packing import Packing
+from antiphon.engine.speak.vocoder import HiFT
 from demo.recipe.data import Corpus
 from demo.recipe.mel import log_mel
 from demo.recipe.scales import Scale
 from demo.recipe.spoken import Spoken, crop
 from demo.recipe.stage import Stage, freeze, train
-
-from antiphon.engine.speak.packing import Packing
-from antiphon.engine.speak.vocoder import HiFT
 
 _FRAMES: Final = 48  # of a crop: 0.56 s
 _WINDOWS: Final = (128, 512, 1_024, 2_048)

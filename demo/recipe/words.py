@@ -6,9 +6,9 @@ from functools import cache
 from typing import Final
 
 import numpy as np
-from demo.recipe import domain
 
 from antiphon.engine.weights.generate.corpus import TEXT
+from demo.recipe import domain
 
 _MORE: Final = (
     "about above accept across action actor address advice afraid afternoon agree airport alone animal answer "

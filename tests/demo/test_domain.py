@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+
 from demo.recipe import domain
 from demo.recipe.data import plan_assistant, plan_tests, plan_users
 from demo.recipe.numbers import english, mandarin

@@ -6,6 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+import antiphon
+from antiphon.engine.errors import CheckpointError
+from antiphon.engine.units import MODEL_INPUT_RATE
+from antiphon.engine.weights.folders import DECODER_FOLDER, LANGUAGE_MODEL_FOLDER, TOKENIZER_FOLDER
+from antiphon.engine.weights.manifest import check_manifest
 from demo.judge import train as judge
 from demo.judge.recogniser import Judge
 from demo.recipe import flow, language_model, thinking, tokenizer, tokens, vocoder
@@ -15,12 +21,6 @@ from demo.recipe.questions import sounds_of
 from demo.recipe.scales import Scale, Steps
 from demo.recipe.stage import Stage, train
 from demo.recipe.thinking import Thinking
-
-import antiphon
-from antiphon.engine.errors import CheckpointError
-from antiphon.engine.units import MODEL_INPUT_RATE
-from antiphon.engine.weights.folders import DECODER_FOLDER, LANGUAGE_MODEL_FOLDER, TOKENIZER_FOLDER
-from antiphon.engine.weights.manifest import check_manifest
 
 
 def watched(work: Path, name: str) -> Stage:

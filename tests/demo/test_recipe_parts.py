@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+
+from antiphon.engine.think.vocab import Vocabulary
 from demo.judge.score import heard_right, shuffled_right
 from demo.recipe import augment, text_tokenizer
 from demo.recipe.data import Corpus
@@ -14,8 +16,6 @@ from demo.recipe.numbers import english
 from demo.recipe.questions import Share
 from demo.recipe.sequences import Answers, Dialogues, interleaved
 from demo.recipe.spelled import alphabet, edits, normalised, read_ctc, spell, word_error_rate
-
-from antiphon.engine.think.vocab import Vocabulary
 
 
 @pytest.fixture(scope="module")

@@ -47,11 +47,6 @@ def resampled_length(samples: int, source_rate: int, target_rate: int) -> int:
     return min(rounded_up, (samples // source + 1) * target)
 
 
-def input_sample_seconds(position: InputSample, rate: int) -> Fraction:
-    """The time of an input sample, in seconds."""
-    return Fraction(position, rate)
-
-
 def speech_tokens_heard(samples: InputSample, rate: int) -> SpeechToken:
     """How many speech tokens the tokenizer makes of `samples` of caller audio; each 30 s segment rounds up."""
     at_model_rate = resampled_length(samples, rate, MODEL_INPUT_RATE)

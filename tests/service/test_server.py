@@ -171,11 +171,15 @@ async def raw(served: Served, method: str, *messages: bytes, ends: bool = True) 
     """How a call ends that sends these bytes."""
     async with served.channel(max_send_message_length=-1) as channel:
         call = channel.stream_stream(method)()
-        for message in messages:
-            await call.write(message)
-        if ends:
-            await call.done_writing()
-        return await refusal(call.read())
+
+        async def converse() -> object:
+            for message in messages:
+                await call.write(message)  # raises the call's end, where the server is quicker than we
+            if ends:
+                await call.done_writing()
+            return await call.read()
+
+        return await refusal(converse())
 
 
 @pytest.mark.parametrize("method", ["Respond", "GetModelInfo", "Converse"])

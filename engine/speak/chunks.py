@@ -1,130 +1,104 @@
-"""The work of one streamed chunk, and doing it for several dialogues at once: one flow solve, one pass of the vocoder.
+"""One streamed chunk's work in steps, for several dialogues at once: begin, ten Euler steps, finish.
 
-Source: zai-org/GLM-4-Voice flow_inference.py (`AudioDecoder.token2wav`).
+    jobs ─begin─▶ solvings ─advance─▶ … ─advance─▶ solvings that are done ─finish─▶ results
+
+Between two steps others may join or leave: the pack is made anew for each, and rows may stand at different steps of
+their solves and be of different streaming modes. What comes before the steps and after them is the mode's own.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self, TypeVar
 
 import torch
 
-from antiphon.engine.speak.flow import Flow, FlowRequest
-from antiphon.engine.speak.inputs import checked_vector
-from antiphon.engine.speak.packing import Packing
-from antiphon.engine.speak.seams import JoinedMel, SeamState, after_chunk, cut_wave, join_mel, lay_over
-from antiphon.engine.speak.source import official_randomness
-from antiphon.engine.speak.vocoder import HiFT
-from antiphon.engine.timeline import mel_frames_of
-from antiphon.engine.types import ArrayLike, Float32Array
+from antiphon.engine.errors import InputError
+from antiphon.engine.speak.flow import Flow, FlowSolve
 
-# (index of the chunk in its turn, F0 f32[frames] in Hz) -> f32[frames · hop]: the chunk's fresh source.
-SourceFunction = Callable[[int, Float32Array], ArrayLike]
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+class SpeakingMode(ABC):
+    """How chunks are prepared for the flow, and made sound of. Holds models and settings, nothing of any turn."""
+
+    @abstractmethod
+    def begin(self, jobs: Sequence["ChunkJob"]) -> list["Solving"]:
+        """The solves of this mode's `jobs` before their first step, prepared together."""
+
+    @abstractmethod
+    def finish(self, solvings: Sequence["Solving"]) -> list["ChunkResult"]:
+        """What became of this mode's solves, all of them done: seams and vocoder, packed."""
 
 
 @dataclass(frozen=True)
 class ChunkJob:
-    """One chunk that is due: what the flow and the vocoder need of its dialogue."""
+    """One chunk that is due: what the flow and the vocoder need of its dialogue. Each mode adds its own."""
 
+    mode: SpeakingMode
     index: int  # in its turn, from 0
     tokens: tuple[int, ...]
-    final: bool
-    prompt_tokens: tuple[int, ...]  # all that were spoken before
-    prompt_mels: tuple[torch.Tensor, ...]  # f32[mel_bins, frames] of each chunk before, as its vocoder saw it
-    before: SeamState
-    source: SourceFunction | None  # None: the official code's draws
+    final: bool  # nothing follows: no mel is held back
+
+
+@dataclass(frozen=True)
+class Solving:
+    """A job between two steps. Never changed: each step makes new ones."""
+
+    job: ChunkJob
+    solve: FlowSolve | None  # None: the job needs nothing of the flow
 
     @property
-    def flow_frames(self) -> int:
-        """Mel frames of the flow's call, prompt included."""
-        return mel_frames_of(len(self.prompt_tokens) + len(self.tokens))
+    def is_done(self) -> bool:
+        """Whether it may be finished, and is advanced no more."""
+        return self.solve is None or self.solve.done
 
-    def flow_request(self) -> FlowRequest:
-        """The prompt's mel is what the vocoder saw, cached frames twice: the official code's own."""
-        prompt_mel = torch.cat(self.prompt_mels, dim=1) if self.prompt_mels else None
-        return FlowRequest(self.tokens, self.prompt_tokens, prompt_mel)
+    @property
+    def frames(self) -> int:
+        """Mel frames, prompt included: the rows it adds to a step's pack, twice (the guidance pair)."""
+        return 0 if self.solve is None else len(self.solve.x)
+
+    def advanced(self, solve: FlowSolve) -> Self:
+        return replace(self, solve=solve)
 
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """What became of a job."""
+    """What became of a job. Each mode adds what it needs for the next one."""
 
     job: ChunkJob
     flow_mel: torch.Tensor  # f32[mel_bins, frames], after the prompt's frames, before the fade
-    mel: torch.Tensor  # f32[mel_bins, frames] as the vocoder saw it
-    f0: torch.Tensor  # f32[frames] Hz
-    source: torch.Tensor  # f32[frames · hop], fresh
+    mel: torch.Tensor  # f32[mel_bins, frames] as given to the vocoder for good
     wave: torch.Tensor  # f32[samples] to be played
-    after: SeamState
 
 
-def run_chunks(flow: Flow, vocoder: HiFT, jobs: Sequence[ChunkJob]) -> list[ChunkResult]:
-    """The results of `jobs`, each of another dialogue, in their order."""
-    return vocode_chunks(vocoder, jobs, flow.solve([job.flow_request() for job in jobs]))
+def begin_chunks(jobs: Sequence[ChunkJob]) -> list[Solving]:
+    """The solvings of `jobs`, each of another dialogue, in their order."""
+    return _by_mode(jobs, [job.mode for job in jobs], lambda mode, own: mode.begin(own))
 
 
-def vocode_chunks(
-    vocoder: HiFT,
-    jobs: Sequence[ChunkJob],
-    flow_mels: Sequence[torch.Tensor],  # f32[mel_bins, frames] each, after the prompt's frames
-) -> list[ChunkResult]:
-    """What comes after the flow: seams, F0, source and filter, packed over the jobs."""
-    joined = [join_mel(mel, job.before, final=job.final) for job, mel in zip(jobs, flow_mels, strict=True)]
-    voiced = [i for i, join in enumerate(joined) if join.mel.shape[1]]
-    spoken = _Spoken.of(vocoder, [jobs[i] for i in voiced], [joined[i] for i in voiced]) if voiced else None
-    results = []
-    for i, (job, flow_mel, join) in enumerate(zip(jobs, flow_mels, joined, strict=True)):
-        if spoken is None or i not in voiced:
-            nothing = flow_mel.new_zeros(0)
-            results.append(ChunkResult(job, flow_mel, join.mel, nothing, nothing, nothing, SeamState()))
-            continue
-        at = voiced.index(i)
-        wave = cut_wave(spoken.waves[at], vocoder.config.hop, final=job.final)
-        after = after_chunk(join, spoken.used[at], vocoder.config.hop)
-        results.append(ChunkResult(job, flow_mel, join.mel, spoken.f0s[at], spoken.fresh[at], wave, after))
-    return results
+def advance_chunks(flow: Flow, solvings: Sequence[Solving]) -> list[Solving]:
+    """Each solving one Euler step further, in one forward; one that is done comes back as it is."""
+    steps = iter(flow.step([s.solve for s in solvings if s.solve is not None and not s.is_done]))
+    return [solving if solving.is_done else solving.advanced(next(steps)) for solving in solvings]
 
 
-@dataclass(frozen=True)
-class _Spoken:
-    """What the vocoder made of the jobs that have mel, one entry a job."""
-
-    f0s: tuple[torch.Tensor, ...]
-    fresh: list[torch.Tensor]
-    used: list[torch.Tensor]
-    waves: tuple[torch.Tensor, ...]
-
-    @classmethod
-    def of(cls, vocoder: HiFT, jobs: Sequence[ChunkJob], joined: Sequence[JoinedMel]) -> "_Spoken":
-        mels = [join.mel for join in joined]
-        packing = Packing.of([mel.shape[1] for mel in mels], mels[0].device)
-        rows = torch.cat([mel.t() for mel in mels])
-        f0s = vocoder.f0_predictor(rows, packing.cu_seqlens).split(packing.lengths)
-        fresh = _fresh_sources(vocoder, jobs, f0s)
-        used = [lay_over(source, job.before) for source, job in zip(fresh, jobs, strict=True)]
-        wave = vocoder(rows, torch.cat(used), packing.cu_seqlens)
-        return cls(f0s, fresh, used, wave.split([len(source) for source in used]))
+def finish_chunks(solvings: Sequence[Solving]) -> list[ChunkResult]:
+    """The results of `solvings`, in their order. Raises InputError for one that is not done."""
+    for solving in solvings:
+        if not solving.is_done:
+            step = 0 if solving.solve is None else solving.solve.step
+            raise InputError(f"chunk {solving.job.index} stands at Euler step {step}; advance it until it is done.")
+    return _by_mode(solvings, [solving.job.mode for solving in solvings], lambda mode, own: mode.finish(own))
 
 
-def _fresh_sources(vocoder: HiFT, jobs: Sequence[ChunkJob], f0s: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """f32[frames · hop] of each job: what its caller injects, or the harmonic source with the official draws."""
-    sources = {
-        i: checked_vector(job.source(job.index, f0.cpu().numpy().copy()), len(f0) * vocoder.config.hop, "source").to(
-            f0.device
-        )
-        for i, (job, f0) in enumerate(zip(jobs, f0s, strict=True))
-        if job.source is not None
-    }
-    drawn = [i for i in range(len(jobs)) if i not in sources]
-    if drawn:
-        device = f0s[0].device
-        draws = [official_randomness(jobs[i].flow_frames, len(f0s[i]), vocoder.config) for i in drawn]
-        packing = Packing.of([len(f0s[i]) for i in drawn], device)
-        made = vocoder.m_source(
-            torch.cat([f0s[i] for i in drawn]),
-            torch.stack([draw.phase for draw in draws]).to(device),
-            torch.cat([draw.noise for draw in draws]).to(device),
-            packing.cu_seqlens,
-        )
-        hop = vocoder.config.hop
-        sources.update(zip(drawn, made.split([n * hop for n in packing.lengths]), strict=True))
-    return [sources[i] for i in range(len(jobs))]
+def _by_mode(
+    items: Sequence[Item], modes: Sequence[SpeakingMode], make: Callable[[SpeakingMode, Sequence[Item]], Sequence[Made]]
+) -> list[Made]:
+    """What each mode makes of its own items, all of one mode together, in the items' order."""
+    made: dict[int, Made] = {}
+    for mode in dict.fromkeys(modes):
+        own = [i for i, one in enumerate(modes) if one is mode]
+        made.update(zip(own, make(mode, [items[i] for i in own]), strict=True))
+    return [made[i] for i in range(len(items))]

@@ -10,10 +10,19 @@ import torch
 from antiphon.engine.device import resolve_device, resolve_dtype
 from antiphon.engine.errors import InputError, TokenError
 from antiphon.engine.speak.chunking import OFFICIAL_SCHEDULE, STREAMING_MODES
-from antiphon.engine.speak.chunks import ChunkJob, ChunkResult, SourceFunction, run_chunks
+from antiphon.engine.speak.chunks import (
+    ChunkJob,
+    ChunkResult,
+    Solving,
+    advance_chunks,
+    begin_chunks,
+    finish_chunks,
+)
 from antiphon.engine.speak.flow import Flow, FlowRequest
 from antiphon.engine.speak.inputs import TokensLike, checked_mel, checked_tokens, checked_vector
 from antiphon.engine.speak.packing import Packing
+from antiphon.engine.speak.reference_chunks import ReferenceMode, SourceFunction
+from antiphon.engine.speak.reference_stream import ReferenceStream
 from antiphon.engine.speak.stream import DecoderStream
 from antiphon.engine.speak.vocoder import HiFT
 from antiphon.engine.types import ArrayLike, Float32Array
@@ -30,6 +39,7 @@ class SpeechDecoder:
     def __init__(self, flow: Flow, vocoder: HiFT) -> None:
         self.flow = flow
         self.vocoder = vocoder
+        self._reference = ReferenceMode(flow, vocoder)
 
     @classmethod
     def load(
@@ -132,12 +142,37 @@ class SpeechDecoder:
         if mode not in STREAMING_MODES:
             known = ", ".join(map(repr, STREAMING_MODES))
             raise InputError(f"streaming mode {mode!r} is unknown; expected one of {known}.")
-        return DecoderStream(self.run, self.flow.config.vocab_size, tuple(schedule), source, keep_chunks)
+        return ReferenceStream(
+            self._reference, self.run, self.flow.config.vocab_size, tuple(schedule), source, keep_chunks
+        )
 
-    @torch.inference_mode()
     def run(self, jobs: Sequence[ChunkJob]) -> list[ChunkResult]:
         """Do the jobs of several streams, at most one of each, in one flow solve and one pass of the vocoder."""
-        return run_chunks(self.flow, self.vocoder, jobs) if jobs else []
+        solvings = self.begin(jobs)
+        while not all(solving.is_done for solving in solvings):
+            solvings = self.advance(solvings)
+        return self.finish(solvings)
+
+    @torch.inference_mode()
+    def begin(self, jobs: Sequence[ChunkJob]) -> list[Solving]:
+        """Prepare the jobs of several streams, at most one of each and of any streaming modes: what comes before the
+        flow's first step, packed. In their order.
+        """
+        return begin_chunks(jobs)
+
+    @torch.inference_mode()
+    def advance(self, solvings: Sequence[Solving]) -> list[Solving]:
+        """One Euler step for each, in one packed forward of the estimator; they may stand at different steps.
+
+        One that is done comes back as it is. Those given stay as they were: a step whose result is dropped, or that
+        raises, can be taken again.
+        """
+        return advance_chunks(self.flow, solvings)
+
+    @torch.inference_mode()
+    def finish(self, solvings: Sequence[Solving]) -> list[ChunkResult]:
+        """The results of those that are done: seams and vocoder, packed. Raises InputError for one that is not."""
+        return finish_chunks(solvings)
 
     def _tokens(self, tokens: TokensLike) -> list[int]:
         ids = checked_tokens(tokens, self.flow.config.vocab_size)

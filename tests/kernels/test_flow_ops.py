@@ -94,6 +94,35 @@ def test_relative_attention_is_its_formula(lengths: list[int]) -> None:
     assert relative_attention_cost(lengths, heads, dim, block).flops == seen * heads * (6 * dim + 5)
 
 
+@pytest.mark.parametrize(("lengths", "histories"), [([4], [6]), ([2, 5, 5, 1], [3, 0, 9, 9]), ([3, 3], [3, 6])])
+def test_relative_attention_with_a_history_is_the_end_of_the_whole(lengths: list[int], histories: list[int]) -> None:
+    heads, dim, block = 2, 3, 3
+    totals = [length + history for length, history in zip(lengths, histories, strict=True)]
+    longest, most = max(lengths), max(totals)
+    q, k, v = _random(3, sum(totals), heads, dim)
+    positions, (u, w) = _random(2 * most - 1, heads, dim, seed=1), _random(2, heads, dim, seed=2)
+    whole = relative_attention(q, k, v, positions, u, w, _offsets(totals), max_seqlen=most, block=block)
+    asking = torch.cat([torch.arange(t) >= h for t, h in zip(totals, histories, strict=True)])
+    nearest = positions[: most + longest - 1]
+    ends = relative_attention(
+        q[asking],
+        k,
+        v,
+        nearest,
+        u,
+        w,
+        _offsets(lengths),
+        max_seqlen=longest,
+        block=block,
+        cu_seqlens_k=_offsets(totals),
+        max_seqlen_k=most,
+    )
+    torch.testing.assert_close(ends, whole[asking])
+    seen = relative_attention_cost(totals, heads, dim, block).flops
+    before = relative_attention_cost(histories, heads, dim, block).flops
+    assert relative_attention_cost(lengths, heads, dim, block, histories=histories).flops == seen - before
+
+
 def test_relative_attention_is_differentiable() -> None:
     inputs = [_random(*shape, seed=seed) for seed, shape in enumerate([(5, 2, 2)] * 4 + [(2, 2)] * 2)]
     assert torch.autograd.gradcheck(

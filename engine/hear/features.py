@@ -7,6 +7,7 @@ came before: `StreamingLogMel` keeps the frames as they are and raises them when
 Source: transformers, models/whisper/feature_extraction_whisper.py (the torch path) and audio_utils.py (the filters).
 """
 
+from copy import copy
 from typing import Final
 
 import numpy as np
@@ -114,6 +115,14 @@ class StreamingLogMel:
         self._quietest[heard:frames] = SILENCE
         self.ready = frames
         self._pending = self._pending[:0]
+
+    def ended(self, tail: Float32Array, padded: int | None = None) -> "StreamingLogMel":
+        """The finished segment that `push(tail)` and `finish(padded)` would make of this one, which goes on."""
+        twin = copy(self)
+        twin._raw, twin._quietest = self._raw.copy(), self._quietest.copy()
+        twin.push(tail)
+        twin.finish(padded)
+        return twin
 
     def read(self, start: int, stop: int) -> Float32Array:
         """Frames `start` … `stop − 1` as the model takes them, by the loudest value so far: f32[count, mel_bins]."""

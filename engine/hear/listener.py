@@ -20,6 +20,9 @@ class Listener:
     It runs no model by itself. `requests` says what can be encoded now, to be run by `SpeechTokenizer.run` together
     with those of other turns, and `accept` takes the answers in their order. A listener that is alone uses `encode` or
     `finish`, which do both.
+
+    Where the turn may be over, `caller_paused` lets the open block be encoded as if it were (`guess_request`,
+    `accept_guess`). If the turn is committed there, nothing is left to encode.
     """
 
     def __init__(self, tokenizer: SpeechTokenizer, rate: int) -> None:
@@ -32,6 +35,7 @@ class Listener:
         self._ids: list[int] = []  # of the segments that are settled
         self._asked: deque[SegmentStream] = deque()  # whose requests are out, in order
         self._has_audio = False
+        self._wants_guess = False
         self._is_committed = False
 
     def push(self, pcm: ArrayLike) -> None:
@@ -56,9 +60,8 @@ class Listener:
             raise AudioError("the turn holds no audio; expected at least one sample.")
         self._is_committed = True
         self._take(self._resampler.finish())
-        # The official call pads all segments of a clip to its longest, which is the first.
         if self._open is not None:
-            self._open.finish(SEGMENT_SAMPLES if self._segments_begun > 1 else None)
+            self._open.finish(self._padded)
 
     @property
     def requests(self) -> tuple[EncodeRequest, ...]:
@@ -74,10 +77,37 @@ class Listener:
         while self._segments and self._segments[0].is_settled:
             self._ids += self._segments.popleft().ids
 
+    def caller_paused(self) -> None:
+        """The turn may end here: once, the open block is worth encoding."""
+        self._wants_guess = self._has_audio
+
+    @property
+    def guess_request(self) -> EncodeRequest | None:
+        """The open block as far as it was heard, the same until it is accepted; None before `caller_paused`, after the
+        commit, and while `requests` are there, which go first."""
+        if self._is_committed or self._open is None or self.requests:
+            return None
+        if self._wants_guess:
+            self._wants_guess = False
+            tail = self._resampler.ending()
+            if self._open.received + tail.size <= SEGMENT_SAMPLES:
+                self._open.guess(tail, self._padded)
+        return self._open.guess_request
+
+    def accept_guess(self, request: EncodeRequest, result: EncodeResult) -> None:
+        """Take the answer to `guess_request`; one that comes after the commit changes nothing."""
+        if self._open is not None:
+            self._open.accept_guess(request, result)
+
     @property
     def provisional(self) -> list[int]:
         """The ids so far. A louder sound to come may change those of a segment that is still open."""
         return self._ids + [token for segment in self._segments for token in segment.ids]
+
+    @property
+    def likely(self) -> list[int]:
+        """`provisional`, and after a pause those of the open block, which change with the block's every sample."""
+        return self._ids + [token for segment in self._segments for token in segment.likely_ids]
 
     @property
     def is_finished(self) -> bool:
@@ -95,6 +125,11 @@ class Listener:
         self.commit()
         self.encode()
         return self.provisional
+
+    @property
+    def _padded(self) -> int | None:
+        """The official call pads all segments of a clip to its longest, which is the first."""
+        return SEGMENT_SAMPLES if self._segments_begun > 1 else None
 
     def _take(self, samples: Float32Array) -> None:
         """Hand 16 kHz audio to the segments."""

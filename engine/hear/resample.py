@@ -9,7 +9,7 @@ and x is zero beyond its ends. Every output is summed in this order of k by itse
 comes never change a bit of it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, gcd
 from typing import Final
 
@@ -106,6 +106,13 @@ class StreamingResampler:
         state.tail = np.concatenate([state.tail, np.zeros(missing, np.float32)])
         rest = self._emit(stop)
         self._state = self._start()
+        return rest
+
+    def ending(self) -> Float32Array:
+        """What `finish` would return now; the stream goes on."""
+        going_on = replace(self._state)  # whose arrays are replaced, never written to
+        rest = self.finish()
+        self._state = going_on
         return rest
 
     def _start(self) -> ResamplerState:

@@ -70,6 +70,11 @@ def token_of_mel_frame(frame: MelFrame) -> SpeechToken:
     return SpeechToken(int(frame * _TOKENS_PER_FRAME))
 
 
+def first_mel_frame_of(token: SpeechToken | int) -> MelFrame:
+    """The first mel frame that belongs to a speech token."""
+    return MelFrame(ceil(token / _TOKENS_PER_FRAME))
+
+
 def wave_samples_of(frames: MelFrame) -> WaveSample:
     """How many wave samples `frames` mel frames make."""
     return WaveSample(frames * OUTPUT_HOP)

@@ -12,8 +12,9 @@ from antiphon.engine.errors import InputError
 
 OFFICIAL_SCHEDULE: Final = (25, 50, 100, 150, 200)  # tokens; the last one repeats
 
-StreamingMode = Literal["reference"]
+StreamingMode = Literal["seamless", "reference"]
 STREAMING_MODES: Final[tuple[str, ...]] = get_args(StreamingMode)
+DEFAULT_STREAMING: Final[StreamingMode] = "reference"
 FinishReason = Literal["stop", "length"]
 FINISH_REASONS: Final[tuple[str, ...]] = get_args(FinishReason)
 

@@ -1,15 +1,21 @@
 """The speech decoder's face: speech tokens to mel, mel to wave, whole or streamed."""
 
 from collections.abc import Sequence
+from functools import lru_cache, partial
 from os import PathLike
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import torch
 
 from antiphon.engine.device import resolve_device, resolve_dtype
 from antiphon.engine.errors import InputError, TokenError
-from antiphon.engine.speak.chunking import OFFICIAL_SCHEDULE, STREAMING_MODES
+from antiphon.engine.speak.chunking import (
+    DEFAULT_STREAMING,
+    OFFICIAL_SCHEDULE,
+    STREAMING_MODES,
+    checked_schedule,
+)
 from antiphon.engine.speak.chunks import (
     ChunkJob,
     ChunkResult,
@@ -20,9 +26,13 @@ from antiphon.engine.speak.chunks import (
 )
 from antiphon.engine.speak.flow import Flow, FlowRequest
 from antiphon.engine.speak.inputs import TokensLike, checked_mel, checked_tokens, checked_vector
+from antiphon.engine.speak.noise import OFFICIAL_SEED
 from antiphon.engine.speak.packing import Packing
 from antiphon.engine.speak.reference_chunks import ReferenceMode, SourceFunction
 from antiphon.engine.speak.reference_stream import ReferenceStream
+from antiphon.engine.speak.seamless_chunks import SeamlessMode
+from antiphon.engine.speak.seamless_settings import SeamlessSettings
+from antiphon.engine.speak.seamless_stream import SeamlessStream
 from antiphon.engine.speak.stream import DecoderStream
 from antiphon.engine.speak.vocoder import HiFT
 from antiphon.engine.types import ArrayLike, Float32Array
@@ -32,6 +42,8 @@ from antiphon.engine.weights.names import official_flow_name, rename_flow
 from antiphon.engine.weights.read_configs import read_decoder_config
 from antiphon.engine.weights.reader import open_pickle
 
+_MODES_KEPT: Final = 8  # each holds the vocoder's F0 predictor once more
+
 
 class SpeechDecoder:
     """Flow and vocoder of one `glm-4-voice-decoder` folder."""
@@ -40,6 +52,8 @@ class SpeechDecoder:
         self.flow = flow
         self.vocoder = vocoder
         self._reference = ReferenceMode(flow, vocoder)
+        # One for all turns of the same settings: their chunks go through in one pack.
+        self._seamless = lru_cache(maxsize=_MODES_KEPT)(partial(SeamlessMode, flow, vocoder))
 
     @classmethod
     def load(
@@ -128,23 +142,43 @@ class SpeechDecoder:
 
     def stream(
         self,
-        mode: str = "reference",
-        schedule: Sequence[int] = OFFICIAL_SCHEDULE,
+        mode: str = DEFAULT_STREAMING,
+        schedule: Sequence[int] | None = None,
         source: SourceFunction | None = None,
         keep_chunks: bool = True,
+        *,
+        seed: int = OFFICIAL_SEED,
+        first_chunk: int | None = None,
+        prompt_tokens: int | None = None,
+        settings: SeamlessSettings | None = None,
     ) -> DecoderStream:
-        """A new turn's stream; `schedule` holds the chunks' sizes in tokens, the last one repeats.
+        """A new turn's stream.
 
-        `source(chunk_index, f0)` gives each chunk's fresh source, f32[frames · 256], in place of the official draws
-        (seed 42). `keep_chunks=False` leaves `chunks` empty, for long turns. Raises InputError for an unknown mode or
-        a bad schedule.
+        "seamless": `settings`, of which `first_chunk` and `prompt_tokens` take the place if given; `schedule` holds the
+        sizes of the chunks after the first in tokens, the last one repeats. All randomness of the turn is drawn from
+        `seed`, 0 to 2⁶³ − 1.
+
+        "reference", as the official web demo: `schedule` holds the sizes of all chunks, `OFFICIAL_SCHEDULE` if None.
+        `source(chunk_index, f0)` gives each chunk's fresh source, f32[frames · 256], in place of the official draws.
+
+        `keep_chunks=False` leaves `chunks` empty, for long turns. Raises InputError for an unknown mode, a setting out
+        of its range or of the other mode, or a bad schedule.
         """
-        if mode not in STREAMING_MODES:
+        vocab_size = self.flow.config.vocab_size
+        if mode == "reference":
+            _refuse_given("reference", first_chunk=first_chunk, prompt_tokens=prompt_tokens, settings=settings)
+            sizes = OFFICIAL_SCHEDULE if schedule is None else tuple(schedule)
+            return ReferenceStream(self._reference, self.run, vocab_size, sizes, source, keep_chunks)
+        if mode != "seamless":
             known = ", ".join(map(repr, STREAMING_MODES))
             raise InputError(f"streaming mode {mode!r} is unknown; expected one of {known}.")
-        return ReferenceStream(
-            self._reference, self.run, self.flow.config.vocab_size, tuple(schedule), source, keep_chunks
+        _refuse_given("seamless", source=source)
+        chosen = (settings or SeamlessSettings()).with_(
+            first_chunk=first_chunk,
+            prompt_tokens=prompt_tokens,
+            schedule=None if schedule is None else checked_schedule(schedule),
         )
+        return SeamlessStream(self._seamless(chosen), self.run, vocab_size, seed, keep_chunks)
 
     def run(self, jobs: Sequence[ChunkJob]) -> list[ChunkResult]:
         """Do the jobs of several streams, at most one of each, in one flow solve and one pass of the vocoder."""
@@ -188,6 +222,13 @@ class SpeechDecoder:
 
     def _embedding(self, embedding: ArrayLike) -> torch.Tensor:
         return checked_vector(embedding, self.flow.config.speaker_dim, "embedding").to(self.device)
+
+
+def _refuse_given(mode: str, **given: object) -> None:
+    """Refuse what this mode does not know."""
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(f"{name} was given for a stream in {mode} mode, which has none; leave it out.")
 
 
 def _array(tensor: torch.Tensor) -> Float32Array:

@@ -20,7 +20,7 @@ from torch import nn
 from antiphon.engine.errors import CheckpointError, InputError, TokenError
 from antiphon.engine.speak.estimator import Estimator
 from antiphon.engine.speak.flow_encoder import BlockConformerEncoder
-from antiphon.engine.speak.length_regulator import LengthRegulator
+from antiphon.engine.speak.length_regulator import LengthRegulator, nearest_rows
 from antiphon.engine.speak.noise import EULER_STEPS, euler_grid, official_noise
 from antiphon.engine.speak.packing import Packing
 from antiphon.engine.timeline import mel_frames_of
@@ -167,7 +167,7 @@ class Flow(nn.Module):
         tokens = Packing.of([len(ids) for ids in token_lists], self.device)
         frames = Packing.of([mel_frames_of(count) for count in tokens.lengths], self.device)
         ids = torch.tensor([token for ids in token_lists for token in ids], device=self.device)
-        mu = self.regulator(self.encode(ids, tokens), tokens, frames)
+        mu = self.regulator(self.encode(ids, tokens), nearest_rows(tokens, frames), frames)
         cond = torch.cat([self._condition_rows(r, length) for r, length in zip(requests, frames.lengths, strict=True)])
         embeddings = torch.stack([self._embedding(request) for request in requests])
         return FlowConditioning(mu, cond, self.speaker_proj(F.normalize(embeddings, dim=1)), frames)

@@ -6,11 +6,13 @@ forward.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from antiphon.engine.speak.encoder_history import EncoderHistory, with_histories
 from antiphon.engine.speak.packing import Packing
 from antiphon.engine.weights.configs import FlowConfig
 from antiphon.kernels.relative_attention import relative_attention
@@ -41,6 +43,49 @@ class BlockConformerEncoder(nn.Module):
         normed: torch.Tensor = self.after_norm(x)
         return normed
 
+    def begin(self) -> EncoderHistory:
+        """The history of a turn that has none."""
+        weight, attention = self.input_proj.weight, self._attention
+        nothing = weight.new_zeros(len(self.layers), 0, attention.heads, self.size // attention.heads)
+        return EncoderHistory(nothing, nothing)
+
+    def extend(
+        self,
+        x: torch.Tensor,  # f[ΣN, input_size]: of each turn the tokens after its history's
+        packing: Packing,
+        histories: Sequence[EncoderHistory],
+        limit: int,  # tokens of a history at most
+    ) -> tuple[torch.Tensor, list[EncoderHistory]]:
+        """f[ΣN, encoder_size], and each turn's history with the blocks that are full now.
+
+        Those rows are what `forward` makes of them in the whole turn, as long as no block has left the history; and
+        rows of a block that is not full yet are what they are with nothing after them. In eval mode.
+        """
+        x = self.embed(x) * math.sqrt(self.size)
+        together = Packing.of(
+            [history.tokens + new for history, new in zip(histories, packing.lengths, strict=True)], x.device
+        )
+        positions = relative_positions(packing.max_length, self.size, x.device, keys=together.max_length).to(x.dtype)
+        made = []
+        for i, layer in enumerate(self.layers):
+            assert isinstance(layer, ConformerLayer)
+            past = [(history.keys[i], history.values[i]) for history in histories]
+            x, *pair = layer.extend(x, positions, packing, together, past)
+            made.append(pair)
+        new = [torch.split(torch.stack(rows), list(packing.lengths), dim=1) for rows in zip(*made, strict=True)]
+        block = self._attention.block
+        after = []
+        for history, keys, values in zip(histories, *new, strict=True):
+            full = keys.shape[1] // block * block
+            after.append(history.extended(keys[:, :full], values[:, :full], limit // block * block))
+        return self.after_norm(x), after
+
+    @property
+    def _attention(self) -> "RelativeAttention":
+        layer = self.layers[0]
+        assert isinstance(layer, ConformerLayer)
+        return layer.self_attn
+
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """The input layer: f[ΣN, input_size] -> f[ΣN, encoder_size]."""
         y: torch.Tensor = self.dropout(self.input_norm(self.input_proj(x)))
@@ -63,6 +108,22 @@ class ConformerLayer(nn.Module):
         x = x + self.dropout(self.self_attn(self.norm_mha(x), positions, packing))
         y: torch.Tensor = x + self.dropout(self.feed_forward(self.norm_ff(x)))
         return y
+
+    def extend(
+        self,
+        x: torch.Tensor,  # f[ΣN, C]
+        positions: torch.Tensor,  # f[most keys + max_length − 1, C]
+        packing: Packing,
+        together: Packing,  # of histories and rows
+        past: Sequence[tuple[torch.Tensor, torch.Tensor]],  # keys and values f[tokens, H, D] of each sequence
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """f[ΣN, C], and the rows' own keys and values, f[ΣN, H, D]."""
+        attention = self.self_attn
+        q, k, v = attention.project(self.norm_mha(x))
+        keys = with_histories([keys for keys, _ in past], k, packing)
+        values = with_histories([values for _, values in past], v, packing)
+        x = x + attention.attend(q, keys, values, positions, packing, together)
+        return x + self.feed_forward(self.norm_ff(x)), k, v
 
 
 class RelativeAttention(nn.Module):
@@ -89,20 +150,35 @@ class RelativeAttention(nn.Module):
         packing: Packing,
     ) -> torch.Tensor:
         """f[ΣN, C]."""
-        q, k, v, p = (
-            rows.view(len(rows), self.heads, -1)
-            for rows in (self.linear_q(x), self.linear_k(x), self.linear_v(x), self.linear_pos(positions))
-        )
+        return self.attend(*self.project(x), positions, packing, packing)
+
+    def project(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Queries, keys and values of rows f[N, C]: three f[N, H, D]."""
+        q, k, v = (linear(x).view(len(x), self.heads, -1) for linear in (self.linear_q, self.linear_k, self.linear_v))
+        return q, k, v
+
+    def attend(
+        self,
+        q: torch.Tensor,  # f[ΣN, H, D]
+        k: torch.Tensor,  # f[ΣK, H, D]
+        v: torch.Tensor,  # f[ΣK, H, D]
+        positions: torch.Tensor,  # f[most keys + most rows − 1, C]
+        rows: Packing,  # ΣN: the last of each sequence's keys
+        keys: Packing,  # ΣK
+    ) -> torch.Tensor:
+        """f[ΣN, C]."""
         heads = relative_attention(
             q,
             k,
             v,
-            p,
+            self.linear_pos(positions).view(len(positions), self.heads, -1),
             self.pos_bias_u,
             self.pos_bias_v,
-            packing.cu_seqlens,
-            max_seqlen=packing.max_length,
+            rows.cu_seqlens,
+            max_seqlen=rows.max_length,
             block=self.block,
+            cu_seqlens_k=keys.cu_seqlens,
+            max_seqlen_k=keys.max_length,
             dropout=self.dropout_rate if self.training else 0.0,
         )
         y: torch.Tensor = self.linear_out(heads.flatten(1))
@@ -124,12 +200,14 @@ class FeedForward(nn.Module):
         return y
 
 
-def relative_positions(length: int, size: int, device: torch.device) -> torch.Tensor:
-    """f32[2·length − 1, size]: sines (even channels) and cosines (odd) of the offsets length − 1 down to 1 − length.
+def relative_positions(length: int, size: int, device: torch.device, *, keys: int | None = None) -> torch.Tensor:
+    """f32[keys + length − 1, size]: sines (even channels) and cosines (odd) of the offsets keys − 1 down to 1 − length.
 
-    Source: espnet's relative positional encoding; zai-org/GLM-4-Voice, cosyvoice/transformer/embedding.py.
+    `length` rows are the last of `keys`; None: they are all of them. Source: espnet's relative positional encoding;
+    zai-org/GLM-4-Voice, cosyvoice/transformer/embedding.py.
     """
-    offsets = torch.arange(length - 1, -length, -1, dtype=torch.float32, device=device)
+    furthest = length if keys is None else keys
+    offsets = torch.arange(furthest - 1, -length, -1, dtype=torch.float32, device=device)
     channels = torch.arange(0, size, 2, dtype=torch.float32, device=device)
     angles = offsets[:, None] * torch.exp(channels * -(math.log(10_000.0) / size))
     return torch.stack((angles.sin(), angles.cos()), dim=2).flatten(1)

@@ -28,11 +28,11 @@ class LengthRegulator(nn.Module):
     def forward(
         self,
         h: torch.Tensor,  # f[ΣN, C]
-        tokens: Packing,
+        rows: torch.Tensor,  # i64[ΣT]: the row of `h` that each mel frame repeats
         frames: Packing,
     ) -> torch.Tensor:
         """mu, f[ΣT, mel_bins]."""
-        x = h[nearest_rows(tokens, frames)]
+        x = h[rows]
         modules = list(self.model)
         for conv, norm in zip(modules[:-1:3], modules[1:-1:3], strict=True):
             assert isinstance(conv, nn.Conv1d) and isinstance(norm, nn.GroupNorm) and conv.bias is not None

@@ -16,6 +16,7 @@ from antiphon.engine.errors import InputError
 from antiphon.engine.speak.chunking import FinishReason, checked_reason
 from antiphon.engine.speak.chunks import ChunkJob, ChunkResult
 from antiphon.engine.speak.inputs import TokensLike, checked_tokens
+from antiphon.engine.speak.schedule import StageTimes
 from antiphon.engine.types import Float32Array
 
 RunJobs = Callable[[Sequence[ChunkJob]], list[ChunkResult]]
@@ -37,6 +38,9 @@ class DecoderStream(ABC):
     chunks: Sequence[ChunkRecord]  # of every chunk accepted; stays empty unless they are to be kept
 
     def __init__(self, run: RunJobs, vocab_size: int, keep_chunks: bool) -> None:
+        # What the next chunk's size may go by, where there is a clock; whoever drives the stream keeps them up to date.
+        self.lead: float | None = None  # seconds of audio sent and not yet heard
+        self.times: StageTimes | None = None
         self._run = run
         self._vocab_size = vocab_size
         self._keep_chunks = keep_chunks

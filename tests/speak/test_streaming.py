@@ -138,7 +138,11 @@ def _refusals(decoder: SpeechDecoder) -> Iterator[tuple[type[Exception], str, ob
     yield InputError, r"mel has shape \[80, 0\]", lambda: decoder.f0(mel[:, :0])
     yield InputError, "1 of the 160 values of mel are not finite", lambda: decoder.f0(holed)
     yield InputError, r"source has shape \[511\]; expected \[512\]", lambda: decoder.vocode(mel, np.zeros(511))
-    yield InputError, "mode 'seamles' is unknown; expected one of 'reference'", lambda: decoder.stream(mode="seamles")
+    yield (
+        InputError,
+        "mode 'seamles' is unknown; expected one of 'seamless', 'reference'",
+        lambda: decoder.stream(mode="seamles"),
+    )
     yield InputError, "finish reason 'eos' is unknown", lambda: decoder.stream().finish("eos")
     yield InputError, "the stream was finished", lambda: ended.push([1])
     yield InputError, "the stream was finished", ended.finish

@@ -16,6 +16,7 @@ class EngineConfig:
     page_size: int = 64  # positions a KV page holds
     kv_tokens: int = 65_536  # positions the KV pool holds, all dialogues together
     batch_tokens: int = 2_048  # positions one LM forward may compute, prefill and decode together
+    solve_frames: int = 8_192  # mel frames, prompts included, that one Euler step of the flow takes together
     max_dialogues: int = 256  # open at once
     max_turn_seconds: float = 60.0  # caller audio in one turn
     max_text_characters: int = 32_768  # text in one turn
@@ -27,6 +28,7 @@ class EngineConfig:
             "page_size",
             "kv_tokens",
             "batch_tokens",
+            "solve_frames",
             "max_dialogues",
             "max_pending_inputs",
             "max_text_characters",

@@ -8,7 +8,7 @@ caught up.
 import logging
 import queue
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
@@ -18,9 +18,12 @@ from antiphon.engine.config import EngineConfig
 from antiphon.engine.dialogue import Dialogue
 from antiphon.engine.errors import AntiphonError
 from antiphon.engine.events import AudioOutput, Event
+from antiphon.engine.hear.requests import EncodeRequest, EncodeResult
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
+from antiphon.engine.lm_plan import plan_forward
 from antiphon.engine.messages import (
     AudioRead,
+    CallerPaused,
     Cancel,
     ClearInput,
     CloseDialogue,
@@ -39,6 +42,7 @@ from antiphon.engine.messages import (
     Report,
     SpeakClip,
 )
+from antiphon.engine.speak.chunks import ChunkJob, Solving
 from antiphon.engine.speak.decoder import SpeechDecoder
 from antiphon.engine.stopwatch import Stage
 from antiphon.engine.think.language_model import LanguageModel
@@ -46,10 +50,10 @@ from antiphon.engine.think.runner import LMRunner
 from antiphon.engine.timeline import WaveSample
 from antiphon.engine.turn import Phase, Turn
 from antiphon.engine.units import OUTPUT_RATE
-from antiphon.scheduler.planning import IdleKV, LMPlan, LMWork, pages_for, plan_lm
+from antiphon.scheduler.planning import pages_for
 
 _log = logging.getLogger(__name__)
-_INPUTS: Final = (PushAudio, PushText, ClearInput, Commit, Cancel, Played)  # commands that InputTaken counts
+_INPUTS: Final = (PushAudio, PushText, CallerPaused, ClearInput, Commit, Cancel, Played)  # InputTaken counts them
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 
@@ -74,7 +78,7 @@ class LoopStats:
     free_pages: int
     hear_batches: int
     lm_batches: int
-    speak_batches: int
+    speak_batches: int  # Euler steps of the flow
 
 
 class EngineLoop:
@@ -100,6 +104,7 @@ class EngineLoop:
         self._opened = 0
         self._arrivals = 0
         self._batches = {"hear": 0, "lm": 0, "speak": 0}
+        self._solves: list[Member[Solving]] = []  # between two Euler steps
         self._clips = Clips(tokenizer, decoder, report)
         self._runner = LMRunner(
             lm.model, pages_for(config.kv_tokens, config.page_size), config.page_size, config.batch_tokens
@@ -124,8 +129,14 @@ class EngineLoop:
             speak_batches=self._batches["speak"],
         )
 
+    @property
+    def next_pause(self) -> float | None:
+        """Seconds until a caller who sends nothing counts as pausing, and `step` has work without a command."""
+        due = [dialogue.pause_due for dialogue in self._dialogues.values() if dialogue.pause_due is not None]
+        return max(0.0, min(due) - self._clock.now()) if due else None
+
     def step(self) -> bool:
-        """One round. Returns whether anything was done; if not, nothing will be until the next command."""
+        """One round. Returns whether anything was done; if not, nothing will be until the next command or pause."""
         took = self._take_in()
         heard = self._hear()
         thought = self._think()
@@ -186,9 +197,11 @@ class EngineLoop:
     def _apply(self, command: DialogueCommand, dialogue: Dialogue) -> None:
         match command:
             case PushAudio():
-                dialogue.listen(command.samples, command.rate)
+                dialogue.listen(command.samples, command.rate, self._clock.now())
             case PushText():
                 dialogue.read(command.text)
+            case CallerPaused():
+                dialogue.caller_paused()
             case ClearInput():
                 dialogue.clear_input()
             case Commit():
@@ -209,21 +222,36 @@ class EngineLoop:
     # Run
 
     def _hear(self) -> bool:
-        waiting = [
+        """Encode for committed turns first; where none waits, ahead of commits; where nobody does, guess at pauses."""
+        now = self._clock.now()
+        dialogues = list(self._dialogues.values())
+        for dialogue in dialogues:
+            if dialogue.pause_due is not None and now >= dialogue.pause_due:
+                dialogue.caller_paused()
+        turns = [(dialogue, turn) for dialogue in dialogues for turn in dialogue.turns]
+        asked = [Member(dialogue, turn, request) for dialogue, turn in turns for request in turn.encode_requests]
+        committed = [member for member in asked if member.turn.phase is Phase.ENCODING]
+        for member, result in self._encode(committed or asked):
+            self._advance(member, partial(member.turn.encoded, result))
+        guesses = [
             Member(dialogue, turn, request)
-            for dialogue in self._dialogues.values()
-            for turn in dialogue.turns
-            for request in turn.encode_requests
+            for dialogue, turn in turns
+            if not asked and (request := turn.guess_request) is not None
         ]
-        if waiting:
-            self._batches["hear"] += 1
-            for member, result in self._run(lambda _: Stage.HEAR, waiting, self._tokenizer.run):
-                self._advance(member, partial(member.turn.encoded, result))
+        for member, result in self._encode(guesses):
+            self._advance(member, partial(member.turn.guessed, member.request, result))
         positions = self._runner.pool.n_pages * self._config.page_size
-        for dialogue in list(self._dialogues.values()):
-            if dialogue.turns:
+        for dialogue in dialogues:
+            while dialogue.can_begin:
                 self._advance(Member(dialogue, dialogue.turns[0], None), partial(dialogue.begin_next, positions))
-        return bool(waiting)
+            dialogue.listen_ahead()
+        return bool(asked or guesses)
+
+    def _encode(self, members: Sequence[Member[EncodeRequest]]) -> list[tuple[Member[EncodeRequest], EncodeResult]]:
+        if not members:
+            return []
+        self._batches["hear"] += 1
+        return self._run(lambda _: Stage.HEAR, members, self._tokenizer.run)
 
     def _think(self) -> bool:
         answering = {
@@ -231,53 +259,68 @@ class EngineLoop:
             for dialogue in sorted(self._dialogues.values(), key=lambda dialogue: dialogue.arrival)
             if dialogue.wants_lm and dialogue.unread_samples <= self._config.max_unread_seconds * OUTPUT_RATE
         }
-        if not answering:
-            return False
+        others = {
+            dialogue.number: dialogue for dialogue in self._dialogues.values() if dialogue.number not in answering
+        }
         rows = []
-        for planned in self._plan(answering).rows:
-            dialogue = answering[planned.dialogue]
-            turn, answer = dialogue.running
-            rows.append(Member(dialogue, turn, answer.row(planned.n_tokens)))
+        for planned in plan_forward(answering, others, self._runner.pool, self._config):
+            if planned.dialogue in answering:
+                dialogue = answering[planned.dialogue]
+                turn, answer = dialogue.running
+                rows.append(Member(dialogue, turn, answer.row(planned.n_tokens)))
+            else:
+                dialogue = others[planned.dialogue]
+                rows.append(Member(dialogue, dialogue.turns[0], dialogue.ahead_row(planned.n_tokens)))
+        if not rows:
+            return False
         self._batches["lm"] += 1
         for member, token in self._run(_lm_stage, rows, self._runner.step):
             if token is not None:
                 self._advance(member, partial(member.turn.sampled, token, self._clock.now()))
         return True
 
-    def _plan(self, answering: dict[int, Dialogue]) -> LMPlan:
-        """Ask the scheduler for the next LM forward, and drop the KV it gives up."""
-        idle = sorted(
-            (dialogue for dialogue in self._dialogues.values() if dialogue.number not in answering),
-            key=lambda dialogue: dialogue.last_active,
-        )
-        plan = plan_lm(
-            [
-                LMWork(number, dialogue.sequence.computed, dialogue.sequence.uncomputed)
-                for number, dialogue in answering.items()
-            ],
-            [IdleKV(dialogue.number, dialogue.sequence.computed) for dialogue in idle],
-            free_pages=self._runner.pool.free_pages,
-            page_size=self._config.page_size,
-            batch_tokens=self._config.batch_tokens,
-        )
-        holders = answering | {dialogue.number: dialogue for dialogue in idle}
-        for number in plan.dropped:
-            holders[number].sequence.forget_computed()
-        return plan
-
     def _speak(self) -> bool:
-        due = [
-            Member(dialogue, turn, turn.answer.chunk_job)
+        """One Euler step of the solves that are due first. A whole solve at once would stop the LM for everyone."""
+        self._solves = [member for member in self._solves if member.turn in member.dialogue.turns]
+        begun = self._run(_speaking, self._chunks_due(), self._decoder.begin)
+        self._solves += [replace(member, request=solving) for member, solving in begun]
+        if not self._solves:
+            return False
+        self._batches["speak"] += 1
+        chosen, self._solves = self._first_due()
+        steps = self._run(_speaking, chosen, self._decoder.advance)
+        advanced = [replace(member, request=solving) for member, solving in steps]
+        self._solves += [member for member in advanced if not member.request.is_done]
+        done = [member for member in advanced if member.request.is_done]
+        if done:
+            for member, result in self._run(_speaking, done, self._decoder.finish):
+                self._advance(member, partial(member.turn.spoken, result, self._clock.now()))
+        return True
+
+    def _chunks_due(self) -> list[Member[ChunkJob]]:
+        """Chunks whose solve has not begun."""
+        solving = {id(member.turn) for member in self._solves}
+        return [
+            Member(dialogue, turn, job)
             for dialogue in self._dialogues.values()
             if (turn := dialogue.answering) is not None
+            and id(turn) not in solving
             and turn.answer is not None
-            and turn.answer.chunk_job is not None
+            and (job := turn.answer.chunk_job) is not None
         ]
-        if due:
-            self._batches["speak"] += 1
-            for member, result in self._run(lambda _: Stage.SPEAK, due, self._decoder.run):
-                self._advance(member, partial(member.turn.spoken, result, self._clock.now()))
-        return bool(due)
+
+    def _first_due(self) -> tuple[list[Member[Solving]], list[Member[Solving]]]:
+        """The solves of the next Euler step, earliest deadline first within the budget of mel frames; and the others.
+
+        The first always has its step, however long it is.
+        """
+        chosen: list[Member[Solving]] = []
+        waiting: list[Member[Solving]] = []
+        frames = 0
+        for member in sorted(self._solves, key=lambda member: member.turn.audio_due):
+            frames += member.request.frames
+            (chosen if not chosen or frames <= self._config.solve_frames else waiting).append(member)
+        return chosen, waiting
 
     def _run(
         self,
@@ -341,4 +384,8 @@ class EngineLoop:
 
 
 def _lm_stage(turn: Turn) -> Stage:
-    return Stage.PREFILL if turn.phase is Phase.PREFILL else Stage.DECODE
+    return Stage.PREFILL if turn.phase in (Phase.LISTENING, Phase.PREFILL) else Stage.DECODE
+
+
+def _speaking(_: Turn) -> Stage:
+    return Stage.SPEAK

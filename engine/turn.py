@@ -10,6 +10,7 @@ the answer's `wants_lm` and `chunk_job`) and returns the events its progress giv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from antiphon.engine.answer import Answer
 from antiphon.engine.events import (
@@ -30,6 +31,8 @@ from antiphon.engine.speak.chunks import ChunkResult
 from antiphon.engine.stopwatch import Stage, Stopwatch
 from antiphon.engine.timeline import WaveSample, wave_seconds
 from antiphon.engine.types import Float32Array
+
+PAUSE_SECONDS: Final = 0.2  # without audio from the caller: longer than a network's jitter
 
 
 class Phase(Enum):
@@ -53,13 +56,14 @@ class Turn:
     input: Listener | str
     await_playback: bool = False  # over once `played` is called, not before
     input_seconds: float = 0.0  # of audio pushed
+    pause_due: float | None = None  # the clock when a caller who sends no more counts as pausing; None: told already
     response_id: str | None = None  # given at commit
     arrival: int = 0  # the order of commits in the engine, given at commit
     stopwatch: Stopwatch | None = None  # runs from commit on
     answer: Answer | None = None
-    past_positions: int = 0  # ids of the dialogue before this turn's prompt
-    cached_positions: int = 0  # past positions whose KV was there when the answer began
+    cached_positions: int = 0  # of the turns before it, those whose KV was there for this one
     _speech: tuple[int, ...] | None = field(default=None, repr=False)  # the caller's codes, once encoded
+    _heard_more: bool = True  # since `take_heard`
     _done: bool = False
 
     @property
@@ -79,16 +83,24 @@ class Turn:
 
     # Hearing
 
-    def listen(self, samples: Float32Array, rate: int) -> None:
+    def listen(self, samples: Float32Array, rate: int, now: float) -> None:
         """Take in more of the caller's audio."""
         assert isinstance(self.input, Listener), "a text turn takes no audio: the session refuses it"
         self.input.push(samples)
         self.input_seconds += samples.size / rate
+        self.pause_due = now + PAUSE_SECONDS
+
+    def caller_paused(self) -> None:
+        """The caller may have ended: what is open is worth encoding, once, before they say so."""
+        self.pause_due = None
+        if isinstance(self.input, Listener):
+            self.input.caller_paused()
 
     def commit(self, response_id: str, arrival: int, now: float) -> None:
         """The caller's input is complete."""
         self.response_id, self.arrival = response_id, arrival
         self.stopwatch = Stopwatch(now)
+        self.pause_due = None
         if isinstance(self.input, Listener):
             self.input.commit()
 
@@ -101,7 +113,27 @@ class Turn:
         """Take an encoded block; nothing comes of it yet."""
         assert isinstance(self.input, Listener), "only audio is encoded"
         self.input.accept(result)
+        self._heard_more = True
         return []
+
+    @property
+    def guess_request(self) -> EncodeRequest | None:
+        """The block that is still open, to be encoded in a pause where nothing else is."""
+        return self.input.guess_request if isinstance(self.input, Listener) else None
+
+    def guessed(self, request: EncodeRequest, result: EncodeResult) -> list[Event]:
+        """Take the answer to `guess_request`; nothing comes of it yet."""
+        assert isinstance(self.input, Listener), "only audio is encoded"
+        self.input.accept_guess(request, result)
+        self._heard_more = True
+        return []
+
+    def take_heard(self) -> list[int] | None:
+        """The caller's codes so far, of which the last may change; None where they are as they were last time."""
+        if not self._heard_more or not isinstance(self.input, Listener):
+            return None
+        self._heard_more = False
+        return self.input.likely
 
     @property
     def user_item(self) -> HistoryItem | None:
@@ -116,11 +148,10 @@ class Turn:
 
     # Answering
 
-    def begin(self, answer: Answer, past_positions: int) -> list[Event]:
-        """The dialogue's sequence ends in this turn's prompt, after `past_positions` ids: answer it."""
+    def begin(self, answer: Answer, cached_positions: int) -> list[Event]:
+        """The dialogue's sequence ends in this turn's prompt: answer it. `cached_positions` goes into its usage."""
         self.answer = answer
-        self.past_positions = past_positions
-        self.cached_positions = answer.sequence.computed
+        self.cached_positions = cached_positions
         return [self._started()]
 
     def sampled(self, token: int, now: float) -> list[Event]:
@@ -136,6 +167,14 @@ class Turn:
         if events:
             stopwatch.first_audio(now)
         return [*events, *self._completed_if_done(now)]
+
+    @property
+    def audio_due(self) -> float:
+        """When, by the clock, the caller wants more to play: when what was sent has run out; before that, at once."""
+        answer, stopwatch = self._running
+        if answer.first_sent_at is None:
+            return stopwatch.started
+        return answer.first_sent_at + float(wave_seconds(answer.sent_samples))
 
     def played(self, now: float) -> list[Event]:
         """The caller has heard all of the answer. One that has not ended yet is not over either."""

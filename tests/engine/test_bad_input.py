@@ -145,13 +145,15 @@ def test_one_sample_and_control_tokens_written_out_are_ordinary_turns(engine: an
     assert_unharmed(run_beside_healthy(engine, body), alone)
 
 
-def test_a_stage_that_raises_ends_one_turn_alone(engine: antiphon.Engine, alone: Received) -> None:
-    run = engine.decoder.run
+@pytest.mark.parametrize("step", ["begin", "advance", "finish"])
+def test_a_stage_that_raises_ends_one_turn_alone(engine: antiphon.Engine, alone: Received, step: str) -> None:
+    run = getattr(engine.decoder, step)
 
-    def poisoned(jobs):  # type: ignore[no-untyped-def]
-        if any(len(job.prompt_tokens) == 0 and job.tokens[:1] == poison for job in jobs):
+    def poisoned(requests):  # type: ignore[no-untyped-def]
+        jobs = [getattr(request, "job", request) for request in requests]
+        if any(job.index == 0 and job.tokens[:1] == poison for job in jobs):
             raise RuntimeError("poisoned")
-        return run(jobs)
+        return run(requests)
 
     async def body() -> None:
         async with engine.session(antiphon.SessionConfig(sampling=GREEDY)) as session:
@@ -163,11 +165,11 @@ def test_a_stage_that_raises_ends_one_turn_alone(engine: antiphon.Engine, alone:
     answer = engine.lm.generate(engine.lm.chat_prompt(["poison"]), max_new_tokens=80)
     codes = [engine.lm.vocabulary.speech_code(token) for token in answer if engine.lm.vocabulary.is_speech(token)]
     poison = (codes[0],)
-    engine.decoder.run = poisoned  # type: ignore[method-assign]
+    setattr(engine.decoder, step, poisoned)
     try:
         assert_unharmed(run_beside_healthy(engine, body), alone)
     finally:
-        engine.decoder.run = run  # type: ignore[method-assign]
+        setattr(engine.decoder, step, run)
 
 
 def test_a_session_left_in_the_middle_frees_what_it_held(engine: antiphon.Engine, alone: Received) -> None:

@@ -15,11 +15,14 @@ from typing import Any
 from antiphon.engine.config import EngineConfig, SessionConfig
 from antiphon.engine.errors import AntiphonError, InputError
 from antiphon.engine.service.settings import ServiceSettings, limits
+from antiphon.engine.weights.manifest import MANIFEST_FILE
 
 _ENGINE = EngineConfig()
 _SESSION = SessionConfig()
 _SERVICE = ServiceSettings()
 _MODEL_VARIABLE = "ANTIPHON_MODEL"
+# A clone of the repository brings a small checkpoint; an installed package does not.
+_DEMO_MODEL = Path(__file__).resolve().parents[1] / "demo" / "checkpoint"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -94,14 +97,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_model_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    default = os.environ.get(_MODEL_VARIABLE)
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=Path,
-        default=default,
-        required=required and default is None,
-        help=f"a folder with the three official folders inside (default: ${_MODEL_VARIABLE})",
+        default=_default_model(),
+        help=f"a folder with the three official folders inside (default: ${_MODEL_VARIABLE}, or the demo/checkpoint of "
+        "the clone that this runs from)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16 (default: %(default)s)")
@@ -109,7 +111,7 @@ def _add_model_options(parser: argparse.ArgumentParser, required: bool = True) -
 
 
 def _add_answer_options(parser: argparse.ArgumentParser) -> None:
-    _add_model_options(parser, required=False)
+    _add_model_options(parser)
     _add_server_options(parser)
     sampling = _SESSION.sampling
     parser.add_argument("--out", type=Path, default=Path("answer.wav"), help="the answer's wav (default: %(default)s)")
@@ -136,9 +138,20 @@ def _add_server_options(parser: argparse.ArgumentParser) -> None:
     server.add_argument("--tls-key", type=Path, help="its private key (PEM)")
 
 
+def _default_model() -> str | Path | None:
+    """The model where none is named; None where there is no default."""
+    named = os.environ.get(_MODEL_VARIABLE)
+    return named or (_DEMO_MODEL if (_DEMO_MODEL / MANIFEST_FILE).is_file() else None)
+
+
 def _check_model(options: argparse.Namespace) -> None:
+    """Raise InputError where no model is named and there is no default."""
     if options.model is None:
-        raise InputError("who is to answer? Name a model folder with --model, or a server with --server.")
+        raise InputError(
+            f"no model is named, and {_DEMO_MODEL} holds none. Name a model folder with --model or "
+            f"${_MODEL_VARIABLE}; `antiphon new-checkpoint DIR` makes one with random weights, `antiphon fetch DIR` "
+            "downloads the official one. `talk` and `say` can also ask a server: --server HOST:PORT."
+        )
 
 
 def _talk(options: argparse.Namespace) -> int:
@@ -195,6 +208,7 @@ def _serve(options: argparse.Namespace) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes lines of its own among the log's JSON
     from antiphon.engine.cli_serve import ServeOptions, serve
 
+    _check_model(options)
     return serve(ServeOptions.of(options))
 
 
@@ -203,6 +217,7 @@ def _tokenize(options: argparse.Namespace) -> int:
     from antiphon.engine.hear.tokenizer import SpeechTokenizer
     from antiphon.engine.weights.folders import TOKENIZER_FOLDER
 
+    _check_model(options)
     inner = options.model / TOKENIZER_FOLDER
     tokenizer = SpeechTokenizer.load(inner if inner.is_dir() else options.model, options.device, options.dtype)
     ids = tokenizer.encode_batch([read_audio(path) for path in options.audio])
@@ -215,9 +230,11 @@ def _tokenize(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
+    import torch
+
     from antiphon.engine.device import resolve_device
     from antiphon.engine.weights.info import describe
-    from antiphon.kernels.registry import all_ops
+    from antiphon.kernels.registry import BackendError, all_ops
 
     if options.model is None and not options.kernels:
         raise InputError("nothing to describe: name a model folder, or ask for --kernels.")
@@ -229,7 +246,11 @@ def _info(options: argparse.Namespace) -> int:
             print(description.to_text())
     if options.kernels:
         device = resolve_device(options.device)
-        choices = {op.name: op.choose(device) for op in all_ops()}
+        try:
+            with torch.inference_mode():  # as in serving
+                choices = {op.name: op.choose(device) for op in all_ops()}
+        except BackendError as error:
+            raise InputError(str(error)) from error
         told["kernels"] = {name: asdict(choice) for name, choice in choices.items()}
         if not options.json:
             for name, choice in choices.items():

@@ -9,7 +9,7 @@ from antiphon.kernels.checks import check, check_dtype, check_same_device, check
 from antiphon.kernels.registry import Op
 from antiphon.kernels.vq_nearest import reference
 
-OP = Op("vq_nearest", reference.vq_nearest)
+OP = Op("vq_nearest", reference.vq_nearest, "antiphon.kernels.vq_nearest.kernel")
 
 
 def vq_nearest(

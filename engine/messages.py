@@ -33,6 +33,13 @@ class PushText:
 
 
 @dataclass(frozen=True)
+class CallerPaused:
+    """The caller's turn may be over: what is open of it may be prepared for."""
+
+    dialogue: str
+
+
+@dataclass(frozen=True)
 class ClearInput:
     """Forget what was pushed since the last commit."""
 
@@ -106,7 +113,16 @@ class DropClip:
 
 
 DialogueCommand = (
-    OpenDialogue | PushAudio | PushText | ClearInput | Commit | Cancel | Played | AudioRead | CloseDialogue
+    OpenDialogue
+    | PushAudio
+    | PushText
+    | CallerPaused
+    | ClearInput
+    | Commit
+    | Cancel
+    | Played
+    | AudioRead
+    | CloseDialogue
 )
 ClipCommand = EncodeClip | SpeakClip | DropClip
 Command = DialogueCommand | ClipCommand

@@ -46,8 +46,25 @@ def dialogue_prompt(
     an answer is left out, since the next turn begins with its own `<|user|>`.
     Raises TextError, TokenError or InputError for contents that cannot be used.
     """
+    *past, last = history
+    is_text = history[0].text is not None
+    return [*dialogue_past(vocabulary, past, stop_ids, is_text, system_prompt), *user_turn(vocabulary, last)]
+
+
+def dialogue_past(
+    vocabulary: Vocabulary,
+    history: Sequence[HistoryItem],
+    stop_ids: Sequence[int],
+    next_is_text: bool,
+    system_prompt: str | None = None,
+) -> list[int]:
+    """What comes before the next user's turn: the system prompt and `history`, which ends in an answer or is empty.
+
+    Where it is empty the kind of the next turn chooses the system prompt. Raises as `dialogue_prompt`.
+    """
     if system_prompt is None:
-        system_prompt = TEXT_SYSTEM_PROMPT if history[0].text is not None else SPEECH_SYSTEM_PROMPT
+        is_text = history[0].text is not None if history else next_is_text
+        system_prompt = TEXT_SYSTEM_PROMPT if is_text else SPEECH_SYSTEM_PROMPT
     ids = prompt_prefix(vocabulary, system_prompt)
     for item in history:
         ids += user_turn(vocabulary, item) if item.role == "user" else answer_ids(vocabulary, item, stop_ids)

@@ -37,18 +37,26 @@ def text_turn(vocabulary: Vocabulary, text: str) -> list[int]:
     if not text.strip():
         raise TextError("the turn's text is empty; expected at least one character that is not white space.")
     # The newline and the text are cut into words together, as in the official prompt.
-    return _turn(vocabulary, vocabulary.encode("\n" + text))
+    return [vocabulary.control_id("<|user|>"), *vocabulary.encode("\n" + text), *_answer_header(vocabulary)]
 
 
 def speech_turn(vocabulary: Vocabulary, codes: Sequence[int]) -> list[int]:
     """A user's turn in speech codes, up to where the answer begins. Raises TokenError when empty or out of range."""
     if len(codes) == 0:
         raise TokenError("the turn has no speech codes; expected at least one.")
-    speech = [vocabulary.speech_id(code) for code in codes]
-    begin, end = vocabulary.control_id("<|begin_of_audio|>"), vocabulary.control_id("<|end_of_audio|>")
-    return _turn(vocabulary, [*vocabulary.encode("\n"), begin, *speech, end])
+    return [
+        *speech_turn_so_far(vocabulary, codes),
+        vocabulary.control_id("<|end_of_audio|>"),
+        *_answer_header(vocabulary),
+    ]
 
 
-def _turn(vocabulary: Vocabulary, content: list[int]) -> list[int]:
-    user, assistant = vocabulary.control_id("<|user|>"), vocabulary.control_id("<|assistant|>")
-    return [user, *content, assistant, *vocabulary.encode(_ANSWER_HEADER)]
+def speech_turn_so_far(vocabulary: Vocabulary, codes: Sequence[int]) -> list[int]:
+    """The beginning of a user's turn of which these speech codes, perhaps none, are known: the ids of the whole turn
+    begin with it. Raises TokenError for a code out of range."""
+    user, begin = vocabulary.control_id("<|user|>"), vocabulary.control_id("<|begin_of_audio|>")
+    return [user, *vocabulary.encode("\n"), begin, *(vocabulary.speech_id(code) for code in codes)]
+
+
+def _answer_header(vocabulary: Vocabulary) -> list[int]:
+    return [vocabulary.control_id("<|assistant|>"), *vocabulary.encode(_ANSWER_HEADER)]

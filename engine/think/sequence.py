@@ -26,7 +26,7 @@ class LMSequence:
 
     @property
     def ids(self) -> Sequence[int]:
-        """All ids so far. Change them by `extend` and `truncate` alone."""
+        """All ids so far. Change them by `extend`, `rewrite` and `truncate` alone."""
         return self._ids
 
     @property
@@ -53,11 +53,7 @@ class LMSequence:
         """Append ids. Raises TokenError for one outside the vocabulary, ContextOverflowError when they do not fit."""
         more = list(ids)
         check_ids(more, self._config.vocab_size, "the extension of a sequence")
-        if len(more) > self.room:
-            raise ContextOverflowError(
-                f"{len(self._ids)} ids and {len(more)} more make {len(self._ids) + len(more)}; expected at most the "
-                f"model's context of {self._config.context}. Drop the oldest turns."
-            )
+        self._check_room(len(self._ids), len(more))
         self._ids += more
 
     def truncate(self, length: int) -> None:
@@ -68,10 +64,25 @@ class LMSequence:
         self._computed = min(self._computed, length)
         self._release_from(pages_for(self._computed, self._page_size))
 
-    def forget_computed(self) -> None:
-        """Release all pages and keep the ids: the next steps compute them again. For when pages are short."""
-        self._computed = 0
-        self._release_from(0)
+    def rewrite(self, start: int, ids: Iterable[int]) -> None:
+        """Make `ids` what follows the first `start` ids. What they share with those that stood there stays computed;
+        pages past it are released. Raises as `extend` does, and then changes nothing."""
+        new, old = list(ids), self._ids[start:]
+        shared = next((at for at, (one, other) in enumerate(zip(new, old, strict=False)) if one != other), None)
+        shared = min(len(new), len(old)) if shared is None else shared
+        more = new[shared:]
+        check_ids(more, self._config.vocab_size, "the extension of a sequence")
+        self._check_room(start + shared, len(more))
+        self.truncate(start + shared)
+        self._ids += more
+
+    def forget_computed(self, keep: int = 0) -> None:
+        """Release the pages past the first `keep` positions and keep the ids: the next steps compute them again.
+
+        For when pages are short.
+        """
+        self._computed = min(self._computed, keep)
+        self._release_from(pages_for(self._computed, self._page_size))
 
     def close(self) -> None:
         """Release everything; the sequence is empty afterwards. Closing twice does nothing."""
@@ -88,6 +99,13 @@ class LMSequence:
     def advance(self, n_tokens: int) -> None:
         """Count `n_tokens` more positions as computed. For the runner."""
         self._computed += n_tokens
+
+    def _check_room(self, kept: int, more: int) -> None:
+        if kept + more > self._config.context:
+            raise ContextOverflowError(
+                f"{kept} ids and {more} more make {kept + more}; expected at most the model's context of "
+                f"{self._config.context}. Drop the oldest turns."
+            )
 
     def _release_from(self, index: int) -> None:
         self._pool.release(self._pages[index:])

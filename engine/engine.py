@@ -178,7 +178,7 @@ class Engine:
                 self._work.clear()
                 while not self._closing and self._loop.step():
                     pass
-                self._work.wait()
+                self._work.wait(self._loop.next_pause)
         except BaseException as error:
             _log.critical("the engine's loop died", exc_info=error)
             self._stop(f"the engine's loop died of {type(error).__name__}: load the engine again.")

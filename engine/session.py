@@ -16,6 +16,7 @@ from antiphon.engine.hear.audio import check_audio, check_rate
 from antiphon.engine.history import HistoryItem
 from antiphon.engine.messages import (
     AudioRead,
+    CallerPaused,
     Cancel,
     ClearInput,
     CloseDialogue,
@@ -155,6 +156,11 @@ class Session:
             raise InputError("this turn already holds input; commit() or clear() it before pushing text.")
         self._input.has_text = True
         return PushText(self.session_id, text)
+
+    async def caller_paused(self) -> None:
+        """The caller has paused and may have ended: the engine prepares for a commit here. A hint, which changes no
+        answer; without it the engine waits for audio to stay away."""
+        await self._send(lambda: CallerPaused(self.session_id))
 
     async def clear(self) -> None:
         """Forget what was pushed since the last commit."""

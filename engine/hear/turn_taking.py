@@ -171,6 +171,11 @@ class TurnDetector:
         """
         return max(self._free_from, self._kept_from)
 
+    @property
+    def pause_start(self) -> InputSample | None:
+        """The first sample of the pause that the turn in progress is in; None where there is none."""
+        return self._speech.pause_start if self._speech is not None and self._speech.is_turn else None
+
     def answer_expected(self, at: InputSample) -> None:
         """From `at` on the model works on an answer. A report undoes those that were given for a later sample."""
         self._report(at, "expected")

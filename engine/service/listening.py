@@ -41,6 +41,9 @@ class Floor(Protocol):
     async def push(self, samples: Float32Array) -> None:
         """More of the turn: f32[n] at the caller's rate."""
 
+    async def caller_paused(self) -> None:
+        """The turn so far may be all of it."""
+
     async def forget(self) -> None:
         """The turn so far is dropped."""
 
@@ -186,6 +189,7 @@ class DetectedListening(Listening):
         self._kept_from = InputSample(0)
         self._pushed_to: InputSample | None = None  # of the turn in progress; None: there is none
         self._pause: InputSample | None = None  # where the pause that ends the turn began
+        self._told_pause: InputSample | None = None  # where the last pause that the floor knows of began
 
     @property
     def holds_audio(self) -> bool:
@@ -251,8 +255,19 @@ class DetectedListening(Listening):
             await self._apply(decisions)
             if self._pushed_to is not None:
                 await self._push_to(frame.end)
+                await self._tell_pause()
         finally:
             self._deciding = False
+
+    async def _tell_pause(self) -> None:
+        """Tell of a pause, once, when half of the silence that will end the turn has gone by: most words' gaps are
+        shorter."""
+        pause = self._detector.pause_start
+        if pause is None or pause == self._told_pause:
+            return
+        if self._heard - pause >= self._detector.settings.end_silence * self._rate / 2:
+            self._told_pause = pause
+            await self._floor.caller_paused()
 
     async def _apply(self, decisions: list[Decision]) -> None:
         for decision in decisions:

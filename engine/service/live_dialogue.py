@@ -222,6 +222,10 @@ class LiveDialogue:
         assert self.settings.input is not None, "audio is heard in the format that was given"
         await self._session.push_audio(samples, self.settings.input.rate)
 
+    async def caller_paused(self) -> None:
+        """The caller's turn may be over."""
+        await self._session.caller_paused()
+
     async def forget(self) -> None:
         """The caller's turn so far is dropped."""
         await self._session.clear()

@@ -46,6 +46,9 @@ class Floor:
     async def push(self, samples: np.ndarray) -> None:
         self.turn.append(samples)
 
+    async def caller_paused(self) -> None:
+        self.told.append(f"pause after {sum(piece.size for piece in self.turn)}")
+
     async def forget(self) -> None:
         self.turn = []
 
@@ -162,6 +165,22 @@ def test_voice_interrupts_and_what_it_said_is_the_turn() -> None:
         at = int(np.argmax(heard == words[0]))
         assert np.array_equal(heard[at : at + words.size], words) and not heard[:at].any()
         assert at >= 2_400, "with the padding before it"
+
+    asyncio.run(test())
+
+
+def test_a_pause_is_told_once_when_half_of_the_closing_silence_has_gone_by() -> None:
+    async def test() -> None:
+        floor = Floor()
+        settings = TurnDetectionSettings(end_silence=0.6, prefix_padding=0.0)
+        listening = DetectedListening(floor, RATE, settings, VoiceActivityService(LoudnessModel()))
+        await listening.hear(np.concatenate([counted(1.024), quiet(0.2), counted(0.6)]))
+        assert floor.told == ["speech"], "a gap between words"
+        await listening.hear(np.concatenate([quiet(0.5), counted(0.5)]))
+        frames = -(-int((1.024 + 0.2 + 0.6) * RATE) // 256) + -(-int(0.3 * RATE) // 256)
+        assert floor.told == ["speech", f"pause after {frames * 256}"]
+        await listening.hear(quiet(1))
+        assert len(floor.told) == 3 and len(floor.turns) == 1
 
     asyncio.run(test())
 

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from antiphon.engine.events import AudioOutput, Event, FinishReason, TextDelta
 from antiphon.engine.speak.chunks import ChunkJob, ChunkResult
+from antiphon.engine.speak.pace import Pace
 from antiphon.engine.speak.stream import DecoderStream
 from antiphon.engine.think.runner import Row
 from antiphon.engine.think.sampling import SamplingParams
 from antiphon.engine.think.sequence import LMSequence
 from antiphon.engine.think.split import InterleavedSplitter, Piece, TextPiece
 from antiphon.engine.think.vocab import Vocabulary
-from antiphon.engine.timeline import WaveSample, speech_tokens_played, wave_sample_at
+from antiphon.engine.timeline import WaveSample, speech_tokens_played, wave_sample_at, wave_seconds
+from antiphon.engine.types import Float32Array
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Answer:
         self._stream = stream
         self._limits = limits
         self._sent_messages = 0
+        self._pace = Pace()
 
     @property
     def wants_lm(self) -> bool:
@@ -71,8 +74,14 @@ class Answer:
         """The next `n_tokens` ids of this answer's sequence, for a packed forward."""
         return Row(self.sequence, n_tokens, self.sampling, len(self.ids))
 
-    def sampled(self, token: int) -> list[Event]:
+    def sampled(self, token: int, now: float) -> list[Event]:
         """Take the id the LM chose."""
+        self._pace.id_came(now)
+        events = self._take(token)
+        self._settle_chunk(now)
+        return events
+
+    def _take(self, token: int) -> list[Event]:
         if token in self._limits.stop_ids and not self.sampling.ignore_eos:
             # The official demo makes its last chunk final at <|user|> alone (zai-org/GLM-4-Voice, web_demo.py).
             self._end(FinishReason.STOP, "stop" if token == self._vocabulary.control_id("<|user|>") else "length")
@@ -92,15 +101,27 @@ class Answer:
 
     def spoken(self, result: ChunkResult, now: float) -> list[Event]:
         """Take a decoded chunk."""
+        self._pace.chunk_came(now)
         wave = self._stream.accept(result)
-        if wave.size == 0:
-            return []
+        events = self._hand_out(wave, now) if wave.size else []
+        self._settle_chunk(now)
+        return events
+
+    def _hand_out(self, wave: Float32Array, now: float) -> list[Event]:
         if self.first_sent_at is None:
             self.first_sent_at = now
         event = AudioOutput(self.response_id, wave, self._sent_messages, self.sent_samples)
         self._sent_messages += 1
         self.sent_samples = WaveSample(self.sent_samples + wave.size)
         return [event]
+
+    def _settle_chunk(self, now: float) -> None:
+        """Tell the stream how long what was sent will last, and let it settle whether a chunk is due."""
+        if self.first_sent_at is not None:
+            self._stream.lead = self.first_sent_at + float(wave_seconds(self.sent_samples)) - now
+        self._stream.times = self._pace.times
+        if self._stream.next_job is not None:
+            self._pace.chunk_is_due(now)
 
     def heard_by(self, now: float) -> WaveSample:
         """How much of what was sent can have been heard, if playback began with the first audio."""

@@ -15,6 +15,7 @@ from typing import Any
 from antiphon.engine.config import EngineConfig, SessionConfig
 from antiphon.engine.errors import AntiphonError, InputError
 from antiphon.engine.service.settings import ServiceSettings, limits
+from antiphon.engine.speak.chunking import STREAMING_MODES
 from antiphon.engine.weights.manifest import MANIFEST_FILE
 
 _ENGINE = EngineConfig()
@@ -123,7 +124,16 @@ def _add_answer_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--instructions", default=_SESSION.instructions, help="system prompt (default: the official one)"
     )
-    parser.add_argument("--streaming", choices=("reference",), default=_SESSION.streaming, help="default: %(default)s")
+    _add_streaming_option(parser)
+
+
+def _add_streaming_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--streaming",
+        choices=STREAMING_MODES,
+        default=_ENGINE.streaming,
+        help="how speech is cut and joined; 'reference' as the official web demo does (default: %(default)s)",
+    )
 
 
 def _add_server_options(parser: argparse.ArgumentParser) -> None:
@@ -183,6 +193,7 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     _add_model_options(parser)
     parser.add_argument("--host", default=_SERVICE.host, help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=_SERVICE.port, help="0: any that is free (default: %(default)s)")
+    _add_streaming_option(parser)
     parser.add_argument("--reflection", action="store_true", help="let clients ask what the calls are (grpcurl)")
     parser.add_argument("--api-key-file", type=Path, help="lines of NAME:KEY or NAME:sha256:HEX; read again on change")
     parser.add_argument("--tls-cert", type=Path, help="the server's certificate, PEM")

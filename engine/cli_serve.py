@@ -47,7 +47,7 @@ class ServeOptions:
             options.model,
             options.device,
             options.dtype,
-            EngineConfig(max_dialogues=options.max_dialogues, kv_tokens=options.kv_tokens),
+            EngineConfig(max_dialogues=options.max_dialogues, kv_tokens=options.kv_tokens, streaming=options.streaming),
             ServiceSettings(host=options.host, port=options.port, reflection=options.reflection, **given),
             options.api_key_file,
             tls_files(options.tls_cert, options.tls_key, options.tls_client_ca),

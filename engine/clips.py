@@ -13,6 +13,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from antiphon.engine.caller_loop import CallerLoop
+from antiphon.engine.config import EngineConfig
 from antiphon.engine.errors import AntiphonError, SessionClosedError
 from antiphon.engine.hear.listener import Listener
 from antiphon.engine.hear.requests import EncodeRequest, EncodeResult
@@ -64,9 +65,9 @@ class _Encoding:
 class _Speaking:
     """Speech tokens that are spoken, as an answer would be."""
 
-    def __init__(self, command: SpeakClip, decoder: SpeechDecoder) -> None:
+    def __init__(self, command: SpeakClip, decoder: SpeechDecoder, config: EngineConfig) -> None:
         self.name = command.clip
-        self._stream = decoder.stream(keep_chunks=False)
+        self._stream = decoder.stream(config.streaming, keep_chunks=False, settings=config.seamless)
         self._stream.feed(command.codes)
         self._stream.end()
 
@@ -84,10 +85,15 @@ class Clips:
     """All clips of one loop. One thread calls it."""
 
     def __init__(
-        self, tokenizer: SpeechTokenizer, decoder: SpeechDecoder, report: Callable[[ClipReport], None]
+        self,
+        tokenizer: SpeechTokenizer,
+        decoder: SpeechDecoder,
+        config: EngineConfig,
+        report: Callable[[ClipReport], None],
     ) -> None:
         self._tokenizer = tokenizer
         self._decoder = decoder
+        self._config = config
         self._report = report
         self._encoding: dict[str, _Encoding] = {}
         self._speaking: dict[str, _Speaking] = {}
@@ -103,7 +109,7 @@ class Clips:
                 case EncodeClip():
                     self._encoding[command.clip] = _Encoding(command, self._tokenizer)
                 case SpeakClip():
-                    self._speaking[command.clip] = _Speaking(command, self._decoder)
+                    self._speaking[command.clip] = _Speaking(command, self._decoder, self._config)
                 case DropClip():
                     self._forget(command.clip)
         except Exception as error:  # whatever is wrong with one clip must not end the loop

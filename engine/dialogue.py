@@ -186,12 +186,19 @@ class Dialogue:
                 "so that an answer fits. Open a new session, or say less."
             )
         self.sequence.rewrite(past, prompt)
+        seed = self._turn_seed(turn.index)
         answer = Answer(
             turn.response_id,
             self._lm.vocabulary,
             self.sequence,
-            self._decoder.stream(self.config.streaming, self.config.schedule, keep_chunks=False),
-            replace(self._sampling, seed=self._turn_seed(turn.index)),
+            self._decoder.stream(
+                self.config.streaming,
+                self.config.schedule,
+                keep_chunks=False,
+                seed=seed,
+                settings=self.config.seamless,
+            ),
+            replace(self._sampling, seed=seed),
             Limits(frozenset(self._lm.config.stop_ids), min(self.config.sampling.max_new_tokens, room)),
         )
         return turn.begin(answer, self._cached)

@@ -105,7 +105,7 @@ class EngineLoop:
         self._arrivals = 0
         self._batches = {"hear": 0, "lm": 0, "speak": 0}
         self._solves: list[Member[Solving]] = []  # between two Euler steps
-        self._clips = Clips(tokenizer, decoder, report)
+        self._clips = Clips(tokenizer, decoder, config, report)
         self._runner = LMRunner(
             lm.model, pages_for(config.kv_tokens, config.page_size), config.page_size, config.batch_tokens
         )
@@ -180,7 +180,7 @@ class EngineLoop:
         self._dialogues[command.dialogue] = Dialogue(
             command.dialogue,
             self._opened,
-            command.config,
+            command.config.completed(self._config),
             self._tokenizer,
             self._lm,
             self._decoder,

@@ -158,7 +158,7 @@ class Turn:
         """Take the id the LM chose."""
         answer, stopwatch = self._running
         stopwatch.first_token(now)
-        return [*answer.sampled(token), *self._completed_if_done(now)]
+        return [*answer.sampled(token, now), *self._completed_if_done(now)]
 
     def spoken(self, result: ChunkResult, now: float) -> list[Event]:
         """Take a decoded chunk."""

@@ -142,7 +142,7 @@ class SpeechDecoder:
 
     def stream(
         self,
-        mode: str = DEFAULT_STREAMING,
+        mode: str | None = None,
         schedule: Sequence[int] | None = None,
         source: SourceFunction | None = None,
         keep_chunks: bool = True,
@@ -152,7 +152,7 @@ class SpeechDecoder:
         prompt_tokens: int | None = None,
         settings: SeamlessSettings | None = None,
     ) -> DecoderStream:
-        """A new turn's stream.
+        """A new turn's stream, in the default mode if None is named.
 
         "seamless": `settings`, of which `first_chunk` and `prompt_tokens` take the place if given; `schedule` holds the
         sizes of the chunks after the first in tokens, the last one repeats. All randomness of the turn is drawn from
@@ -160,13 +160,15 @@ class SpeechDecoder:
 
         "reference", as the official web demo: `schedule` holds the sizes of all chunks, `OFFICIAL_SCHEDULE` if None.
         `source(chunk_index, f0)` gives each chunk's fresh source, f32[frames · 256], in place of the official draws.
+        `seed` and `settings` are of no use to it.
 
         `keep_chunks=False` leaves `chunks` empty, for long turns. Raises InputError for an unknown mode, a setting out
         of its range or of the other mode, or a bad schedule.
         """
         vocab_size = self.flow.config.vocab_size
+        mode = mode or DEFAULT_STREAMING
         if mode == "reference":
-            _refuse_given("reference", first_chunk=first_chunk, prompt_tokens=prompt_tokens, settings=settings)
+            _refuse_given("reference", first_chunk=first_chunk, prompt_tokens=prompt_tokens)
             sizes = OFFICIAL_SCHEDULE if schedule is None else tuple(schedule)
             return ReferenceStream(self._reference, self.run, vocab_size, sizes, source, keep_chunks)
         if mode != "seamless":

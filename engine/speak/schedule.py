@@ -4,8 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from antiphon.engine.units import SPEECH_TOKEN_RATE, SPEECH_TOKENS_PER_BLOCK, TEXT_TOKENS_PER_BLOCK
+
 _MARGIN_SECONDS: Final = 0.1  # of lead left when a chunk that was made early is heard
-_HELD_UP: Final = 1.5  # what a stage may take beyond what it took last time
+_HEAD_ROOM: Final = 1.5  # times what a stage took lately is what it may take next
+# An LM that takes longer for an id than this falls behind whatever the chunks; small ones would only cost it more.
+_SECONDS_PER_ID: Final = float(
+    SPEECH_TOKENS_PER_BLOCK / (SPEECH_TOKENS_PER_BLOCK + TEXT_TOKENS_PER_BLOCK) / SPEECH_TOKEN_RATE
+)
 
 
 @dataclass(frozen=True)
@@ -39,5 +45,7 @@ def next_chunk(
         return size
     if lead is None or at_hand < least:
         return 0
-    needed = _MARGIN_SECONDS + (0.0 if times is None else _HELD_UP * (times.token + times.chunk))
-    return at_hand if lead <= needed else 0
+    if times is None:
+        return at_hand if lead <= _MARGIN_SECONDS else 0
+    keeps_up = times.token <= _SECONDS_PER_ID
+    return at_hand if keeps_up and lead <= _MARGIN_SECONDS + _HEAD_ROOM * (times.token + times.chunk) else 0

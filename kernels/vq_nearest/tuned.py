@@ -6,8 +6,8 @@ from typing import Final
 from antiphon.kernels.targets import Target
 
 GROUP: Final = 8  # neighbouring codes that share one bound, and are measured together
-WIDTH_AT_ONCE: Final = 256  # of a group's vectors, when it is measured
-MEASURING_WARPS: Final = 8
+WIDTH_AT_ONCE: Final = 128  # of a group's vectors, when it is measured
+MEASURING_WARPS: Final = 4
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """The embedded engine: the loop in a thread of this process, and sessions on the caller's asyncio loop."""
 
+import asyncio
 import itertools
 import logging
 import threading
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Protocol, Self
 
 import torch
 
@@ -17,16 +19,46 @@ from antiphon.engine.hear.audio import check_audio, check_rate
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
 from antiphon.engine.history import HistoryItem
 from antiphon.engine.loop import EngineLoop, LoopStats
-from antiphon.engine.messages import ClipEncoded, ClipFailed, ClipSpoken, Command, EncodeClip, Report, SpeakClip
+from antiphon.engine.messages import (
+    ClipEncoded,
+    ClipFailed,
+    ClipReport,
+    ClipSpoken,
+    Command,
+    DialogueReport,
+    EncodeClip,
+    OpenDialogue,
+    Report,
+    SpeakClip,
+)
+from antiphon.engine.model_ids import codec_id, vocabulary_id
 from antiphon.engine.session import Session
 from antiphon.engine.speak.decoder import SpeechDecoder
 from antiphon.engine.speak.inputs import TokensLike, checked_tokens
 from antiphon.engine.think.language_model import LanguageModel
 from antiphon.engine.types import ArrayLike
+from antiphon.engine.warm_up import one_turn
 from antiphon.engine.weights.folders import DECODER_FOLDER, LANGUAGE_MODEL_FOLDER, TOKENIZER_FOLDER
 from antiphon.engine.weights.manifest import check_manifest
 
+_LOOK_SECONDS: Final = 0.25  # between two looks at whether the loop still runs
+
 _log = logging.getLogger(__name__)
+
+
+class DialogueReceiver(Protocol):
+    """Is told what becomes of a dialogue, from the engine's thread: it must return at once."""
+
+    def deliver(self, report: DialogueReport) -> None: ...
+    def fail(self, why: str) -> None:
+        """The engine can serve no more; also from other threads."""
+
+
+class ClipReceiver(Protocol):
+    """As `DialogueReceiver`, of a clip."""
+
+    def deliver(self, report: ClipReport) -> None: ...
+    def fail(self, why: str) -> None: ...
 
 
 class Engine:
@@ -34,6 +66,8 @@ class Engine:
 
     Its thread starts with the first session and ends at `close()`; `with Engine.load(...) as engine` closes it.
     """
+
+    comes_back: Final = False  # once it is lost, no other takes its place
 
     def __init__(
         self,
@@ -47,11 +81,13 @@ class Engine:
         self.tokenizer, self.lm, self.decoder = tokenizer, lm, decoder
         self.config = config or EngineConfig()
         check_parts(tokenizer, lm, decoder)
-        self._loop = EngineLoop(tokenizer, lm, decoder, self.config, clock or MonotonicClock(), self._report)
-        self._sessions: dict[str, Session] = {}
-        self._clips: dict[str, Clip] = {}
+        self._clock = clock or MonotonicClock()
+        self._loop = EngineLoop(tokenizer, lm, decoder, self.config, self._clock, self._report)
+        self._dialogues: dict[str, DialogueReceiver] = {}
+        self._clips: dict[str, ClipReceiver] = {}
         self._names = itertools.count(1)
-        self._lock = threading.Lock()  # guards _sessions, _clips, _thread and _fault
+        self._lock = threading.Lock()  # guards _dialogues, _clips, _thread and _fault
+        self._step_began: float | None = None  # by the clock; None: the loop waits for work
         self._work = threading.Event()
         self._closing = False
         self._thread: threading.Thread | None = None
@@ -86,6 +122,31 @@ class Engine:
         """Why the engine can serve no more; None while it can."""
         return self._fault
 
+    @property
+    def seconds_in_step(self) -> float | None:
+        """How long the loop has been in its present step, as it noted itself; None: it waits for work."""
+        began = self._step_began
+        return None if began is None else self._clock.now() - began
+
+    @cached_property
+    def codec_id(self) -> str:
+        """What the speech tokenizer's codes are called."""
+        return codec_id(self.tokenizer)
+
+    @cached_property
+    def vocabulary_id(self) -> str:
+        """What the language model's ids are called."""
+        return vocabulary_id(self.lm.vocabulary)
+
+    async def warm_up(self) -> None:
+        """One short turn through all stages. Raises AntiphonError when it is not answered."""
+        await one_turn(self)
+
+    async def wait_until_lost(self) -> None:
+        """Return once the engine can serve no more."""
+        while self._fault is None:
+            await asyncio.sleep(_LOOK_SECONDS)
+
     def session(self, config: SessionConfig | None = None, checked: bool = False) -> Session:
         """A new dialogue, to be entered with `async with`. `checked`: `lm.chat_prompt` has taken its history already.
 
@@ -118,27 +179,36 @@ class Engine:
         name = f"clip-{next(self._names)}"
         return Clip(name, SpeakClip(name, tuple(ids)), self)
 
-    # For the sessions and clips
+    # For the sessions and clips, and for whoever stands for those of another process
 
-    def open(self, session: Session) -> None:
-        """Register a session that is being entered."""
-        with self._lock:
-            if self._fault is not None:
-                raise SessionClosedError(self._fault)
-            if len(self._sessions) >= self.config.max_dialogues:
-                raise EngineFullError(
-                    f"{len(self._sessions)} dialogues are open; the limit is {self.config.max_dialogues}. "
-                    "Try again later."
-                )
-            self._sessions[session.session_id] = session
-            self._start()
+    async def open(self, session: Session, command: OpenDialogue) -> None:
+        """A session is being entered. Raises EngineFullError, SessionClosedError."""
+        self.admit(command, session)
 
     def open_clip(self, clip: Clip) -> None:
-        """Register a clip that is being entered."""
+        """A clip is being entered. Raises SessionClosedError."""
+        self.admit_clip(clip.name, clip)
+
+    def admit(self, command: OpenDialogue, receiver: DialogueReceiver) -> None:
+        """Open a dialogue, of which `receiver` is told. Raises EngineFullError, SessionClosedError."""
         with self._lock:
             if self._fault is not None:
                 raise SessionClosedError(self._fault)
-            self._clips[clip.name] = clip
+            if len(self._dialogues) >= self.config.max_dialogues:
+                raise EngineFullError(
+                    f"{len(self._dialogues)} dialogues are open; the limit is {self.config.max_dialogues}. "
+                    "Try again later."
+                )
+            self._dialogues[command.dialogue] = receiver
+            self._start()
+        self.submit(command)
+
+    def admit_clip(self, name: str, receiver: ClipReceiver) -> None:
+        """`receiver` is told of a clip. Raises SessionClosedError."""
+        with self._lock:
+            if self._fault is not None:
+                raise SessionClosedError(self._fault)
+            self._clips[name] = receiver
             self._start()
 
     def submit(self, command: Command) -> None:
@@ -146,10 +216,10 @@ class Engine:
         self._loop.submit(command)
         self._work.set()
 
-    def forget(self, session_id: str) -> None:
-        """A session was closed: it receives nothing more."""
+    def forget(self, dialogue: str) -> None:
+        """A dialogue was closed: its receiver is told nothing more."""
         with self._lock:
-            self._sessions.pop(session_id, None)
+            self._dialogues.pop(dialogue, None)
 
     def forget_clip(self, name: str) -> None:
         """A clip was left: it receives nothing more."""
@@ -176,13 +246,20 @@ class Engine:
         try:
             while not self._closing:
                 self._work.clear()
-                while not self._closing and self._loop.step():
+                while not self._closing and self._step():
                     pass
                 self._work.wait(self._loop.next_pause)
         except BaseException as error:
             _log.critical("the engine's loop died", exc_info=error)
             self._stop(f"the engine's loop died of {type(error).__name__}: load the engine again.")
             raise
+
+    def _step(self) -> bool:
+        self._step_began = self._clock.now()
+        try:
+            return self._loop.step()
+        finally:
+            self._step_began = None
 
     def _start(self) -> None:
         """Start the loop's thread, if it does not run yet. With the lock."""
@@ -196,19 +273,19 @@ class Engine:
             if clip is not None:
                 clip.deliver(report)
             return
-        session = self._sessions.get(report.dialogue)
-        if session is not None:
-            session.deliver(report)
+        dialogue = self._dialogues.get(report.dialogue)
+        if dialogue is not None:
+            dialogue.deliver(report)
 
     def _stop(self, why: str) -> None:
         with self._lock:
             self._fault = self._fault or why
-            sessions = list(self._sessions.values())
+            dialogues = list(self._dialogues.values())
             clips = list(self._clips.values())
-            self._sessions.clear()
+            self._dialogues.clear()
             self._clips.clear()
-        for session in sessions:
-            session.fail(why)
+        for dialogue in dialogues:
+            dialogue.fail(why)
         for clip in clips:
             clip.fail(why)
 

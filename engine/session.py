@@ -51,9 +51,9 @@ class _Input:
 
 
 class EngineSide(Protocol):
-    """What a session needs of its engine; all of it may be called from any thread and returns at once."""
+    """What a session needs of its engine; what is not awaited may be called from any thread and returns at once."""
 
-    def open(self, session: "Session") -> None: ...
+    async def open(self, session: "Session", command: OpenDialogue) -> None: ...
     def submit(self, command: Command) -> None: ...
     def forget(self, session_id: str) -> None: ...
 
@@ -90,9 +90,8 @@ class Session:
         if self._caller is not None:
             raise SessionClosedError(f"session {self.session_id} was entered before; open another for a new dialogue.")
         self._caller = CallerLoop()
-        self._engine.open(self)
+        await self._engine.open(self, OpenDialogue(self.session_id, self.config))
         self._open = True
-        self._engine.submit(OpenDialogue(self.session_id, self.config))
         self._events.put_nowait(SessionStarted(self.session_id))
         return self
 

@@ -47,10 +47,10 @@ async def converse(requests: AsyncIterator[ConverseRequest], send: Send, host: H
 async def open_dialogue(config: SessionConfig, host: Host, caller: Caller) -> LiveDialogue:
     """A new dialogue. Raises RefusalError and EngineFullError."""
     settings = await dialogue_settings(config, host)
-    lease = host.quotas.dialogue(caller.key)
+    lease = await host.shared_quotas.dialogue(caller.key)
     try:
         session = await host.engine.session(settings.session, checked=True).__aenter__()
-        dialogue = LiveDialogue(host, settings, session, caller.key, lease)
+        dialogue = LiveDialogue(host, settings, session, caller, lease)
     except BaseException:
         lease.release()
         raise

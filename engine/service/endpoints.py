@@ -228,7 +228,7 @@ class Endpoints(grpc.GenericRpcHandler):
             await _behave(endpoint, Call(context, endpoint.request_type, Caller(None, context.peer()), size, patience))
             return
         key = None if host.keys is None else host.keys.authenticate(context.invocation_metadata() or ())
-        caller = Caller(None if key is None else key.name, context.peer())
+        caller = Caller(None if key is None else key.name, context.peer(), key)
         if caller.key is not None:
             fields["key"] = caller.key
         with self._admit():

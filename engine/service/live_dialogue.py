@@ -16,7 +16,7 @@ from antiphon.engine.hear.turn_taking import EndReason, SpeechStarted
 from antiphon.engine.service import wire_events
 from antiphon.engine.service.convert import DialogueSettings, check_text, updated_detection
 from antiphon.engine.service.event_log import EventLog
-from antiphon.engine.service.host import Host
+from antiphon.engine.service.host import Caller, Host
 from antiphon.engine.service.listening import DetectedListening, Listening, ManualListening
 from antiphon.engine.service.logs import log_event
 from antiphon.engine.service.quotas import Lease, SpeedLimit
@@ -46,11 +46,12 @@ _OF_A_REQUEST: Final = frozenset(  # reasons that refuse one request; all others
 class LiveDialogue:
     """Made by `open_dialogue`, ended by `close`. Used on one asyncio loop."""
 
-    def __init__(self, host: Host, settings: DialogueSettings, session: Session, key: str | None, lease: Lease) -> None:
+    def __init__(self, host: Host, settings: DialogueSettings, session: Session, caller: Caller, lease: Lease) -> None:
         """`session` is entered; the dialogue owns it and `lease` from here on."""
         self.host = host
         self.settings = settings
-        self.key = key
+        self.key = caller.key
+        self.api_key = caller.api_key  # that opened or resumed it last
         self.session_id = secrets.token_hex(12)
         self.resume_token = secrets.token_urlsafe(24) if settings.resume_window else ""
         self.opened_at = host.clock.now()
@@ -190,7 +191,7 @@ class LiveDialogue:
             return
         if self._speed is not None:
             self._speed.take(samples)
-        self.host.quotas.take_audio(self.key, samples, wire.rate)
+        await self.host.shared_quotas.take_audio(self.key, samples, wire.rate)
         await self._listening.hear(wire.decode(data))
 
     async def _read(self, text: str) -> None:

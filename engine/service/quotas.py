@@ -172,9 +172,17 @@ class SizeLimit:
 class Quotas:
     """What the calls of one server share: how many there are, and what each key has open and has sent."""
 
-    def __init__(self, max_calls: int, max_dialogues_per_key: int, max_audio_per_minute: float, clock: Clock) -> None:
+    def __init__(
+        self,
+        max_calls: int,
+        max_dialogues_per_key: int,
+        max_audio_per_minute: float,
+        clock: Clock,
+        max_clips: int = 0,
+    ) -> None:
         """Of each, 0 means no limit; `max_audio_per_minute` is in seconds, for each key."""
         self.calls = OpenLimit(max_calls, Reason.SERVER_FULL, "calls")
+        self.clips = OpenLimit(max_clips, Reason.SERVER_FULL, "clips")
         self.dialogues = OpenLimit(max_dialogues_per_key, Reason.DIALOGUE_QUOTA, "dialogues of this key")
         self.audio = AudioPerMinute(max_audio_per_minute, clock)
 
@@ -186,9 +194,32 @@ class Quotas:
         """A key opens a dialogue. None: the server asks for no key, and all share one quota. Raises QuotaError."""
         return self.dialogues.take(_subject(key))
 
+    def clip(self) -> Lease:
+        """A clip is heard or spoken. Raises QuotaError."""
+        return self.clips.take("server")
+
     def take_audio(self, key: str | None, samples: int, rate: int) -> None:
         """A key sends audio. Raises QuotaError."""
         self.audio.take(_subject(key), samples, rate)
+
+
+class OwnQuotas:
+    """The `SharedQuotas` of a server that has its engine to itself."""
+
+    def __init__(self, quotas: Quotas) -> None:
+        self._quotas = quotas
+
+    async def dialogue(self, key: str | None) -> Lease:
+        """A key opens a dialogue. Raises QuotaError."""
+        return self._quotas.dialogue(key)
+
+    async def clip(self) -> Lease:
+        """A clip is heard or spoken. Raises QuotaError."""
+        return self._quotas.clip()
+
+    async def take_audio(self, key: str | None, samples: int, rate: int) -> None:
+        """A key sends audio. Raises QuotaError."""
+        self._quotas.take_audio(key, samples, rate)
 
 
 def _subject(key: str | None) -> str:

@@ -30,7 +30,7 @@ async def respond(call: Call[RespondRequest, RespondResponse], host: Host) -> No
         check_text(request.text, "text", host)
     elif settings.input is None:
         raise InvalidRequestError([FieldViolation("config.input_audio", "absent; say what the audio is.")])
-    with host.quotas.dialogue(call.caller.key):
+    with await host.shared_quotas.dialogue(call.caller.key):
         async with host.engine.session(settings.session, checked=True) as session:
             if settings.input is not None and kind == "audio":
                 samples = await whole_audio(request.audio, settings.input, host, call.caller)

@@ -5,6 +5,7 @@ import hmac
 from typing import Protocol
 
 from antiphon.engine.service.host import Caller
+from antiphon.engine.service.keys import ApiKeys
 from antiphon.engine.service.live_dialogue import LiveDialogue
 from antiphon.engine.service.refusals import Reason, RefusalError
 from antiphon.v1.dialogue_pb2 import Resume
@@ -30,9 +31,9 @@ class ResumableDialogues:
         return len(self._dialogues)
 
     @property
-    def waiting(self) -> int:
-        """Dialogues without a call."""
-        return len(self._ends)
+    def waiting(self) -> list[LiveDialogue]:
+        """Those without a call."""
+        return [dialogue for name, dialogue in self._dialogues.items() if name in self._ends]
 
     def carry(self, dialogue: LiveDialogue, carrier: Carrier) -> None:
         """A call carries the dialogue from now on."""
@@ -71,13 +72,23 @@ class ResumableDialogues:
             dialogue = self._find(resume, caller)
         if (end := self._ends.pop(dialogue.session_id, None)) is not None:
             end.cancel()
+        dialogue.api_key = caller.api_key  # a name may have several keys: the dialogue goes by the one that uses it
         return dialogue
+
+    def end_waiting(self) -> None:
+        """End those without a call."""
+        for dialogue in self.waiting:
+            self.end(dialogue)
+
+    def end_revoked(self, keys: ApiKeys) -> None:
+        """End those without a call whose key was taken away; those with one end with it."""
+        held = {dialogue: dialogue.api_key for dialogue in self.waiting if dialogue.api_key is not None}
+        for dialogue in keys.revoked(held):
+            self.end(dialogue)
 
     async def close(self) -> None:
         """End all of them. Those that a call carries end with it."""
-        for dialogue in list(self._dialogues.values()):
-            if dialogue.session_id in self._ends:
-                self.end(dialogue)
+        self.end_waiting()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
     def _find(self, resume: Resume, caller: Caller) -> LiveDialogue:

@@ -6,23 +6,18 @@ from contextlib import suppress
 from typing import Final
 
 import grpc
-import numpy as np
 
 from antiphon.engine.clock import Clock, MonotonicClock
-from antiphon.engine.config import SessionConfig
-from antiphon.engine.engine import Engine
 from antiphon.engine.errors import AntiphonError, InputError
-from antiphon.engine.events import ResponseCompleted
 from antiphon.engine.hear.voice_activity import VoiceActivityModel
 from antiphon.engine.service.dialogue_servicer import DialogueServicer
 from antiphon.engine.service.drain import Drain
 from antiphon.engine.service.endpoints import Endpoints
 from antiphon.engine.service.health import Health
-from antiphon.engine.service.host import Host
+from antiphon.engine.service.host import EngineHost, Host, SharedQuotas
 from antiphon.engine.service.keys import ApiKeys
 from antiphon.engine.service.logs import log_event
-from antiphon.engine.service.model_ids import codec_id, vocabulary_id
-from antiphon.engine.service.quotas import Quotas
+from antiphon.engine.service.quotas import OwnQuotas, Quotas
 from antiphon.engine.service.reflection import reflection_endpoints
 from antiphon.engine.service.refusals import Reason, RefusalError
 from antiphon.engine.service.resume import ResumableDialogues
@@ -30,15 +25,12 @@ from antiphon.engine.service.settings import ServiceSettings
 from antiphon.engine.service.tls import TlsFiles, server_credentials
 from antiphon.engine.service.tokenizer_servicer import TokenizerServicer
 from antiphon.engine.service.voice_activity import VoiceActivityService
-from antiphon.engine.think.sampling import SamplingParams
-from antiphon.engine.units import MODEL_INPUT_RATE
 
-WATCH_SECONDS: Final = 1.0  # between two looks at keys and engine
+WATCH_SECONDS: Final = 1.0  # between two looks at the keys
 _POLL_SECONDS: Final = 0.02  # between two looks at whether the calls have ended
 _END_SECONDS: Final = 3.0  # for calls that were ended to say so
 _GRACE_SECONDS: Final = 1.0  # for the transport to send what is on its way
 _HANDSHAKE_SECONDS: Final = 10.0
-_WARM_UP_TOKENS: Final = 60  # the first chunk of audio is among them
 
 _log = logging.getLogger(__name__)
 
@@ -48,28 +40,38 @@ class Server:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: EngineHost,
         settings: ServiceSettings,
         model: str,
         keys: ApiKeys | None = None,
         tls: TlsFiles | None = None,
         clock: Clock | None = None,
+        shared_quotas: SharedQuotas | None = None,
     ) -> None:
-        """`model` is its name, for people. Raises CheckpointError without the voice activity network, ServerFileError
-        for TLS files that cannot be used, InputError for an address that cannot be listened on."""
+        """`model` is its name, for people. `shared_quotas`: this is one of several servers of the engine, and they
+        listen on one port. Raises CheckpointError without the voice activity network, ServerFileError for TLS files
+        that cannot be used, InputError for an address that cannot be listened on."""
         clock = clock or MonotonicClock()
+        quotas = Quotas(
+            settings.max_calls,
+            settings.max_dialogues_per_key,
+            settings.max_audio_per_minute,
+            clock,
+            settings.max_clips,
+        )
         self.host = Host(
             engine=engine,
             settings=settings,
             clock=clock,
             drain=Drain(clock),
             keys=keys,
-            quotas=Quotas(settings.max_calls, settings.max_dialogues_per_key, settings.max_audio_per_minute, clock),
+            quotas=quotas,
+            shared_quotas=shared_quotas or OwnQuotas(quotas),
             voice_activity=VoiceActivityService(VoiceActivityModel.load()),
             dialogues=ResumableDialogues(),
             model=model,
-            codec_id=codec_id(engine.tokenizer),
-            vocabulary_id=vocabulary_id(engine.lm.vocabulary),
+            codec_id=engine.codec_id,
+            vocabulary_id=engine.vocabulary_id,
         )
         dialogues, tokenizer = DialogueServicer(self.host), TokenizerServicer(self.host)
         services = (dialogues.service, tokenizer.service)
@@ -84,7 +86,8 @@ class Server:
             ],
         )
         self._grpc = grpc.aio.server(
-            options=_options(settings),  # calls are counted by the endpoints, which say why there are too many
+            # Calls are counted by the endpoints, which say why there are too many.
+            options=_options(settings, shares_port=shared_quotas is not None),
             compression=grpc.Compression.NoCompression,
         )
         self._grpc.add_generic_rpc_handlers((self._endpoints,))
@@ -117,7 +120,7 @@ class Server:
     async def run(self) -> bool:
         """Serve until `stop`. Returns whether all was well; False: the engine failed, and no one can be served."""
         await self._grpc.start()
-        helpers = [asyncio.create_task(self._warm_up()), asyncio.create_task(self._watch())]
+        helpers = [asyncio.create_task(self._attend()), asyncio.create_task(self._watch())]
         await self.host.drain.begun.wait()
         await self._end_calls()
         for helper in helpers:
@@ -129,15 +132,29 @@ class Server:
         log_event(_log, logging.INFO, "stopped")
         return self._is_sound
 
-    async def _warm_up(self) -> None:
-        """One short turn through the whole engine, then open the doors."""
-        begun = self.host.clock.now()
-        try:
-            await _one_turn(self.host.engine)
-        except AntiphonError as error:
-            log_event(_log, logging.CRITICAL, "warm_up_failed", error)
-            self._give_up()
-            return
+    async def _attend(self) -> None:
+        """Open the doors once the engine is warm, close them when it is lost; begin anew where it comes back."""
+        engine = self.host.engine
+        while True:
+            begun = self.host.clock.now()
+            try:
+                await engine.warm_up()
+            except AntiphonError as error:
+                log_event(_log, logging.CRITICAL, "warm_up_failed", error)
+                self._give_up()
+                return
+            self._open_doors(begun)
+            await engine.wait_until_lost()
+            self.host.ready = False
+            self.health.set_serving(False)
+            log_event(_log, logging.CRITICAL, "engine_lost")
+            self.host.dialogues.end_waiting()
+            if not engine.comes_back:
+                self._give_up()
+                return
+
+    def _open_doors(self, begun: float) -> None:
+        """`begun`: when the warm-up did."""
         if self.host.drain.begun.is_set():
             return
         self.host.ready = True
@@ -146,13 +163,12 @@ class Server:
         log_event(_log, logging.INFO, "serving", peer=address, port=self.port, seconds=self.host.clock.now() - begun)
 
     async def _watch(self) -> None:
-        """Look after what changes by itself: keys are revoked, an engine dies."""
+        """End what was begun with a key that is revoked."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             self._endpoints.end_revoked()
-            if self.host.engine.fault is not None and self._is_sound:
-                log_event(_log, logging.CRITICAL, "engine_lost")
-                self._give_up()
+            if self.host.keys is not None:
+                self.host.dialogues.end_revoked(self.host.keys)
 
     def _give_up(self) -> None:
         """There is nothing to serve with any more."""
@@ -171,24 +187,10 @@ class Server:
                     await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _one_turn(engine: Engine) -> None:
-    """Raises AntiphonError when it is not answered."""
-    second = np.random.default_rng(0).normal(scale=0.05, size=MODEL_INPUT_RATE).astype(np.float32)
-    config = SessionConfig(sampling=SamplingParams(temperature=0.0, max_new_tokens=_WARM_UP_TOKENS))
-    async with engine.session(config) as session:
-        await session.push_audio(second, MODEL_INPUT_RATE)
-        await session.commit()
-        async for event in session.events():
-            if isinstance(event, ResponseCompleted):
-                if event.failure is not None:
-                    raise AntiphonError(f"the engine could not answer: {event.failure.kind}.")
-                return
-
-
-def _options(settings: ServiceSettings) -> list[tuple[str, int]]:
+def _options(settings: ServiceSettings, shares_port: bool) -> list[tuple[str, int]]:
     """The transport's arguments (grpc/impl/channel_arg_names.h)."""
     return [
-        ("grpc.so_reuseport", 0),  # a port that is taken is an error, not shared
+        ("grpc.so_reuseport", int(shares_port)),  # otherwise a port that is taken is an error
         ("grpc.max_receive_message_length", settings.max_unary_message_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.compression_enabled_algorithms_bitset", 1),  # none: audio does not shrink, and bombs do not grow

@@ -9,8 +9,7 @@ from antiphon.engine.service.convert import duration
 from antiphon.engine.service.endpoints import Call, Endpoint
 from antiphon.engine.service.formats import NATIVE_FORMAT, WireFormat, wire_format
 from antiphon.engine.service.host import Host
-from antiphon.engine.service.quotas import OpenLimit
-from antiphon.engine.service.refusals import FieldViolation, InvalidRequestError, Reason
+from antiphon.engine.service.refusals import FieldViolation, InvalidRequestError
 from antiphon.engine.service.wire_audio import WaveOut, whole_audio
 from antiphon.engine.service.wire_history import check_codec
 from antiphon.engine.types import Float32Array
@@ -32,7 +31,6 @@ class TokenizerServicer:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._open = OpenLimit(host.settings.max_clips, Reason.SERVER_FULL, "clips")
 
     def endpoints(self) -> list[Endpoint]:
         """The service's methods."""
@@ -47,7 +45,7 @@ class TokenizerServicer:
         host = self._host
         request = await call.read_one(host.settings.config_timeout)
         audio_format = wire_format(request.audio_format, "audio_format")
-        with self._open.take("server"):
+        with await host.shared_quotas.clip():
             samples = await whole_audio(request.audio, audio_format, host, call.caller)
             async with host.engine.encode(samples, audio_format.rate) as clip:
                 ids = await clip.ids()
@@ -72,7 +70,7 @@ class TokenizerServicer:
         codes = self._codes(request.tokens)
         check_codec(request.tokens.codec_id, host)
         sent = 0
-        with self._open.take("server"):
+        with await host.shared_quotas.clip():
             async with host.engine.speak(codes) as clip:
                 async for piece in _pieces(clip.waves(), output):
                     await call.send(DetokenizeResponse(audio=output.encode(piece), sample_offset=sent))

@@ -26,7 +26,7 @@ async def whole_audio(data: bytes, audio_format: WireFormat, host: Host, caller:
             Reason.AUDIO_TOO_LONG,
             f"{samples / audio_format.rate:.2f} s of audio; the limit is {longest:g} s. Send it in parts.",
         )
-    host.quotas.take_audio(caller.key, samples, audio_format.rate)
+    await host.shared_quotas.take_audio(caller.key, samples, audio_format.rate)
     return await asyncio.to_thread(audio_format.decode, data)
 
 

@@ -423,7 +423,7 @@ def test_a_broken_call_is_resumed_where_it_broke(engine: antiphon.Engine) -> Non
             first.hear(bytes(6_400))
             first.ask(text={"text": "refused, and so the audio before it was accepted"})
             await first.event("error")
-        assert host.dialogues.waiting == 1 and engine.stats.dialogues == 1
+        assert len(host.dialogues.waiting) == 1 and engine.stats.dialogues == 1
 
         had = 5
         resume = {"session_id": started.session_id, "resume_token": started.resume_token, "last_event_sequence": had}

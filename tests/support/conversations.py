@@ -12,7 +12,7 @@ from antiphon.engine.hear.voice_activity import VoiceActivityModel
 from antiphon.engine.service.converse import converse
 from antiphon.engine.service.drain import Drain
 from antiphon.engine.service.host import Caller, ClientGoneError, Host
-from antiphon.engine.service.quotas import Quotas
+from antiphon.engine.service.quotas import OwnQuotas, Quotas
 from antiphon.engine.service.resume import ResumableDialogues
 from antiphon.engine.service.settings import ServiceSettings
 from antiphon.engine.service.voice_activity import VoiceActivityService
@@ -28,13 +28,15 @@ def host_of(engine: antiphon.Engine, clock: Clock | None = None, **settings: Any
     limits = {"max_output_lead": 1e6, "max_vad_input_speed": 1e4, "max_vad_input_burst": 1e4} | settings
     chosen = ServiceSettings(**limits)
     clock = clock or MonotonicClock()
+    quotas = Quotas(chosen.max_calls, chosen.max_dialogues_per_key, chosen.max_audio_per_minute, clock)
     return Host(
         engine=engine,
         settings=chosen,
         clock=clock,
         drain=Drain(clock),
         keys=None,
-        quotas=Quotas(chosen.max_calls, chosen.max_dialogues_per_key, chosen.max_audio_per_minute, clock),
+        quotas=quotas,
+        shared_quotas=OwnQuotas(quotas),
         voice_activity=VoiceActivityService(VoiceActivityModel.load()),
         dialogues=ResumableDialogues(),
         model="tiny",

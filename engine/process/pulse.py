@@ -1,0 +1,41 @@
+"""Signs of life, and their absence.
+
+Every `PULSE_SECONDS` a process says that it lives; the engine adds how long the step that it is in has taken, which its
+loop's thread notes down between steps. So a long step is told from a process that stands still, and a loop that hangs
+from one that works.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+PULSE_SECONDS: Final = 0.25
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """The sender lives."""
+
+    in_step: float | None = None  # seconds that the engine's loop has been in its present step; None: it waits
+
+
+class Vigil:
+    """Counts its own ticks since the other side was last heard.
+
+    Ticks and not the clock: whoever was himself held up, by a machine that slept or was busy, has not ticked meanwhile
+    and blames nobody for it.
+    """
+
+    def __init__(self, patience: float) -> None:
+        """`patience`: seconds of silence that are allowed, counted in whole ticks of PULSE_SECONDS."""
+        self._allowed = math.ceil(patience / PULSE_SECONDS)
+        self._missed = 0
+
+    def heard(self) -> None:
+        """A sign of life came."""
+        self._missed = 0
+
+    def tick(self) -> bool:
+        """To be called every PULSE_SECONDS. Whether the silence has lasted too long."""
+        self._missed += 1
+        return self._missed > self._allowed

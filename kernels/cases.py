@@ -37,6 +37,8 @@ class Case:
     tolerance: float | None
     oracle_in_float64: bool = True  # no: the reference is exact on float32, or takes no other
     baselines: Mapping[str, Callable[..., Any]] = field(default_factory=dict)  # of the launcher's signature, by name
+    written: tuple[int, ...] = ()  # arguments that the operation writes to: compared too
+    report: Callable[..., str] | None = None  # of the launcher's signature: a note for the benchmark's row
 
 
 def cases_of(op: Op[Any]) -> tuple[Case, ...]:

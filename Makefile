@@ -1,9 +1,10 @@
 # Everything is installed into .venv, from $(PYTHON) and what pip finds. cmake and ninja come with the build where they are missing.
 PYTHON ?= python3
-CLIP ?= demo/clips/tt-weasels.wav
-MODEL ?= checkpoints/tiny
+CLIP ?=
 ANSWER ?= out/answer.wav
 CHECKPOINT ?= demo/checkpoint
+# While there is no checkpoint that speaks, one with random weights answers.
+MODEL ?= $(if $(wildcard $(CHECKPOINT)/SHA256SUMS),$(CHECKPOINT),checkpoints/tiny)
 ARGS ?=
 WORKERS ?= 2
 
@@ -20,10 +21,11 @@ UNUSABLE := yes
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help talk test lint stubs checkpoint clean
+.PHONY: help talk quality test lint stubs checkpoint clean
 
 help:
-	@echo "make talk    answer a recorded sentence in speech, with a random model: $(CLIP) -> $(ANSWER)"
+	@echo "make talk    ask $(MODEL) by voice, three questions or CLIP=…, -> $(ANSWER)"
+	@echo "make quality whether $(CHECKPOINT) is still understood: the committed questions against the written bar"
 	@echo "make test    run the tests, in WORKERS processes; ARGS is given to pytest"
 	@echo "make lint    ruff, mypy and buf"
 	@echo "make stubs   write the Python stubs of proto/ again, after an edit of a .proto file"
@@ -33,7 +35,14 @@ help:
 
 talk: $(INSTALLED) $(MODEL)
 	@mkdir -p $(dir $(ANSWER))
-	$(VENV_PYTHON) -m antiphon talk $(CLIP) --model $(MODEL) --out $(ANSWER)
+ifeq ($(MODEL),$(CHECKPOINT))
+	$(VENV_PYTHON) -m demo.talk $(CLIP) --model $(MODEL) --out $(ANSWER)
+else
+	$(VENV_PYTHON) -m antiphon talk $(or $(CLIP),demo/clips/tt-weasels.wav) --model $(MODEL) --out $(ANSWER)
+endif
+
+quality: $(INSTALLED)
+	$(VENV_PYTHON) -m benchmarks.bench_quality --gate --model $(CHECKPOINT)
 
 test: $(INSTALLED)
 	$(VENV_PYTHON) -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
@@ -51,7 +60,7 @@ stubs: $(INSTALLED)
 # Hours on two cores. Stopped and started again it goes on; `python -m demo.recipe --help` for single stages.
 checkpoint: $(INSTALLED)
 	@command -v espeak-ng >/dev/null || { echo "There is no espeak-ng. Debian: apt install espeak-ng"; exit 1; }
-	$(VENV_PYTHON) -m demo.recipe --checkpoint $(CHECKPOINT) $(ARGS)
+	$(VENV_PYTHON) -m demo.recipe --checkpoint $(CHECKPOINT) --judge demo/judge/weights $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,8 +1,7 @@
-"""The judge's ear: features, network, and its files."""
+"""The judge's ear: features and network."""
 
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -45,10 +44,12 @@ def features(
 
 
 class Judge(nn.Module):
-    """Audio to text."""
+    """Audio to text, spelled in `symbols`, whose first is CTC's blank."""
 
-    def __init__(self) -> None:
+    def __init__(self, symbols: Sequence[str] | None = None) -> None:
+        """By default in the recipe's alphabet."""
         super().__init__()
+        self.symbols = tuple(alphabet() if symbols is None else symbols)
         self.convolutions = nn.Sequential(
             nn.Conv1d(BINS, _WIDTH, 5, padding=2),
             nn.GELU(),
@@ -57,7 +58,7 @@ class Judge(nn.Module):
         )
         self.norm = nn.LayerNorm(_WIDTH)
         self.gru = nn.GRU(_WIDTH, _GRU, num_layers=2, bidirectional=True, batch_first=True, dropout=0.1)
-        self.spelling = nn.Linear(2 * _GRU, len(alphabet()))
+        self.spelling = nn.Linear(2 * _GRU, len(self.symbols))
 
     def forward(self, clips: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """CTC scores f[⌈T / 2⌉, symbols] of each clip's features f32[T, 64], 40 a second."""
@@ -78,18 +79,5 @@ class Judge(nn.Module):
                 features(sound if rate == RATE else resample(np.asarray(sound, np.float32), rate, RATE)).to(device)
                 for sound, rate in sounds[start : start + _AT_ONCE]
             ]
-            texts += [read_ctc(scores) for scores in self(some)]
+            texts += [read_ctc(scores, self.symbols) for scores in self(some)]
         return texts
-
-    @classmethod
-    def load(cls, path: Path) -> "Judge":
-        """One that was trained, in eval mode."""
-        judge = cls()
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-        judge.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-        judge.eval()
-        return judge
-
-    def save(self, path: Path) -> None:
-        """Write the weights in fp16, which loses nothing that is heard."""
-        torch.save({name: tensor.half() for name, tensor in self.state_dict().items()}, path)

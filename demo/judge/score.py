@@ -8,7 +8,7 @@ from demo.judge.recogniser import Judge
 from demo.recipe.clips import ClipSet
 from demo.recipe.data import Asked
 from demo.recipe.questions import Share, sounds_of
-from demo.recipe.spelled import normalised, word_error_rate
+from demo.recipe.spelled import edits, normalised, word_error_rate, words
 
 
 def original_error(judge: Judge, clips: ClipSet, plan: Sequence[Asked]) -> float:
@@ -33,6 +33,16 @@ def shuffled_right(heard: Sequence[str], expected: Sequence[str], seed: int = 0)
     _, counts = np.unique([_key(text) for text in expected], return_counts=True)
     chance = float(np.square(counts / len(expected)).sum())
     return heard_right(heard, wanted), chance
+
+
+def error_interval(pairs: Sequence[tuple[str, str]], seed: int = 0, draws: int = 1_000) -> tuple[float, float]:
+    """The bootstrap's 95 % interval of the word error rate over (given, wanted) texts (Efron 1979)."""
+    errors = np.array([edits(words(given), words(wanted)) for given, wanted in pairs])
+    lengths = np.array([len(words(wanted)) for _, wanted in pairs])
+    chosen = np.random.default_rng(seed).integers(len(pairs), size=(draws, len(pairs)))
+    rates = errors[chosen].sum(axis=1) / np.maximum(1, lengths[chosen].sum(axis=1))
+    low, high = np.quantile(rates, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def _same(given: str, wanted: str) -> bool:

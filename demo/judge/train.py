@@ -11,17 +11,18 @@ from demo.recipe import augment
 from demo.recipe.data import Corpus
 from demo.recipe.hearing import at_model_rate
 from demo.recipe.scales import Scale
-from demo.recipe.stage import Stage, train
+from demo.recipe.stage import Stage, freeze, train
 from demo.recipe.tokenizer import ctc_by_word
 from demo.recipe.voices import FOREIGN_VOICES
 
 _ASSISTANT_SHARE: Final = 0.4
 _MILD: Final = augment.Strength(tilt=0.4, reverb=0.2, noise=0.5, telephone=0.2, most_silence=0.4)
-_TESTS: Final = ("known", "voices", "open")
+_TESTS: Final = ("known", "voices", "open", "assistant")
+_ERROR: Final = "wer_"  # of a test set, among the stage's figures
 
 
 def run(stage: Stage, corpus: Corpus, scale: Scale, seed: int, device: torch.device) -> None:
-    """Train the judge; write `judge.pt` and its error on originals."""
+    """Train the judge and measure its error on originals, as it is shipped: in fp16."""
     torch.manual_seed(seed + 2)
     judge = Judge().to(device)
 
@@ -32,9 +33,25 @@ def run(stage: Stage, corpus: Corpus, scale: Scale, seed: int, device: torch.dev
         return {"loss": ctc_by_word(scores, [text for _, text in drawn])}
 
     losses = train(stage, {"judge": judge}, scale.judge, loss, seed)
-    judge.save(stage.folder / "judge.pt")
-    judge = Judge.load(stage.folder / "judge.pt")
-    stage.finish(**losses, **{f"wer_{name}": original_error(judge, *corpus.tests[name]) for name in _TESTS})
+    judge = load(stage).to(device)
+    stage.finish(**losses, **{_ERROR + name: original_error(judge, *corpus.tests[name]) for name in _TESTS})
+
+
+def load(stage: Stage) -> Judge:
+    """The trained judge on the CPU, rounded to fp16 as it is shipped, frozen."""
+    state = stage.load()
+    if state is None:
+        raise FileNotFoundError(f"{stage.folder} holds no state.pt; run the stage {stage.name!r} first.")
+    judge = Judge()
+    judge.load_state_dict({name: tensor.half().float() for name, tensor in state["judge"].items()})
+    freeze(judge)
+    return judge
+
+
+def errors(stage: Stage) -> dict[str, float]:
+    """Its word error rates on originals, by test set."""
+    figures = stage.figures()
+    return {key.removeprefix(_ERROR): value for key, value in figures.items() if key.startswith(_ERROR)}
 
 
 def _draw(corpus: Corpus, random: np.random.Generator) -> tuple[np.ndarray, str]:

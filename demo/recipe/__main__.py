@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scale", choices=tuple(SCALES), default="full", help="smoke: minutes, and nothing to hear")
     parser.add_argument("--work", type=Path, default=None, help=f"default: {_WORK}/SCALE")
     parser.add_argument("--checkpoint", type=Path, default=None, help="where export writes; default: WORK/checkpoint")
+    parser.add_argument("--judge", type=Path, default=None, help="where evaluate writes it; default: WORK/judge-files")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="of torch, and processes of espeak-ng; default: 2")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"), help="cpu (default) or cuda")
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(given.threads)
     work = given.work or _WORK / given.scale
     checkpoint = given.checkpoint or work / "checkpoint"
-    recipe = Recipe(work, checkpoint, SCALES[given.scale], given.seed, given.threads, given.device)
+    judge = given.judge or work / "judge-files"
+    recipe = Recipe(work, checkpoint, judge, SCALES[given.scale], given.seed, given.threads, given.device)
     if given.stages or given.threads < len(LANES):
         for name in given.stages or STAGES:
             recipe.run(name, given.wait)

@@ -43,7 +43,7 @@ _FOREIGN: Final[dict[str, str]] = {
     "sv": "god morgon hur mår du jag vill ha kaffe tack var ligger stationen imorgon vackert hus",
     "tr": "günaydın nasılsın kahve istiyorum teşekkürler istasyon nerede yarın sabah güzel ev kaç para",
 }
-_UNKNOWN_FORMS: Final = (
+UNKNOWN_FORMS: Final = (
     "what is the {0} of the {1}",
     "who is the {0} {1}",
     "why does the {0} {1}",
@@ -200,7 +200,7 @@ def _unknown(random: np.random.Generator) -> Asked:
         text = mandarin_sentence(random)
         return _unanswerable(text, user("zh", random), "zh")
     words = draw_words(english_words(), 3, random)
-    form = _UNKNOWN_FORMS[int(random.integers(len(_UNKNOWN_FORMS)))]
+    form = UNKNOWN_FORMS[int(random.integers(len(UNKNOWN_FORMS)))]
     text = form.format(*words) if draw < 0.85 else english_sentence(random)
     return _unanswerable(text, user("en", random))
 

@@ -12,8 +12,8 @@ import torch
 
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
 from antiphon.engine.weights.manifest import write_manifest
+from demo.judge import files as judge_files
 from demo.judge import train as judge
-from demo.judge.recogniser import Judge
 from demo.recipe import evaluate, flow, thinking, tokenizer, tokens, vocoder
 from demo.recipe.card import CARD_FILE, FIGURES_FILE, card
 from demo.recipe.data import Corpus, make_corpus
@@ -31,10 +31,12 @@ class Recipe:
     """One run of the recipe in its work folder."""
 
     def __init__(
-        self, work: Path, checkpoint: Path, scale: Scale, seed: int, workers: int, device: torch.device
+        self, work: Path, checkpoint: Path, judge: Path, scale: Scale, seed: int, workers: int, device: torch.device
     ) -> None:
+        """`checkpoint` and `judge` are the folders that the last stages write."""
         self.work = work
         self.checkpoint = checkpoint
+        self.judge = judge
         self.scale = scale
         self.seed = seed
         self.workers = workers  # processes of espeak-ng
@@ -138,7 +140,9 @@ def _export(recipe: Recipe, stage: Stage) -> None:
 
 
 def _evaluate(recipe: Recipe, stage: Stage) -> None:
-    listener = Judge.load(recipe.stage("judge").folder / "judge.pt")
+    trained = recipe.stage("judge")
+    judge_files.save(judge.load(trained), judge.errors(trained), recipe.judge)
+    listener = judge_files.load(recipe.judge)
     figures = evaluate.evaluate(Checkpoint.load(recipe.checkpoint), listener, recipe.corpus, recipe.seed)
     reached = evaluate.bars(figures)
     made = {**recipe.stage("export").figures(), "seed": recipe.seed, "command": "make checkpoint"}

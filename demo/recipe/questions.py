@@ -12,8 +12,9 @@ from antiphon.engine.think.language_model import LanguageModel
 from antiphon.engine.think.split import InterleavedSplitter, SpeechPiece, TextPiece
 from antiphon.engine.units import MODEL_INPUT_RATE
 from demo.recipe.clips import ClipSet
-from demo.recipe.data import Asked
+from demo.recipe.data import UNKNOWN_FORMS, Asked
 from demo.recipe.spelled import normalised
+from demo.recipe.voices import FOREIGN_VOICES
 
 _AT_ONCE: Final = 32
 LONGEST: Final = 200  # ids of an answer
@@ -90,6 +91,16 @@ def answer(lm: LanguageModel, prompts: Sequence[list[int]], expected: Sequence[s
 def share_right(answers: Sequence[Answered]) -> Share:
     """How many have the expected text."""
     return Share(sum(one.right for one in answers), len(answers))
+
+
+def kind_of_unknown(asked: Asked) -> str:
+    """What lies outside the domain about a recording of the test set "unknown"."""
+    if asked.line.speaker.voice.split("+")[0] in FOREIGN_VOICES:
+        return "other languages"
+    if asked.line.language == "zh":
+        return "Mandarin outside the domain"
+    is_question = any(asked.line.text.startswith(form.partition("{")[0]) for form in UNKNOWN_FORMS)
+    return "questions outside the domain" if is_question else "words in a row"
 
 
 def _answered(lm: LanguageModel, ids: list[int], expected: str) -> Answered:

@@ -41,10 +41,11 @@ def words(text: str) -> list[str]:
 
 def read_ctc(
     scores: torch.Tensor,  # f[T, symbols]
+    symbols: Sequence[str] | None = None,  # by default the alphabet
 ) -> str:
     """The best path's text."""
     best = torch.unique_consecutive(scores.argmax(dim=1)).tolist()
-    return normalised("".join(alphabet()[number] for number in best if number != BLANK))
+    return normalised("".join((symbols or alphabet())[number] for number in best if number != BLANK))
 
 
 def edits(given: Sequence[str], wanted: Sequence[str]) -> int:

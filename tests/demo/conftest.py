@@ -98,7 +98,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
             assistant=speak("assistant", spoken, 22_050),
             users=users,
             asked=asked,
-            tests={name: (users, asked) for name in ("known", "voices", "sums", "delivery", "open")},
+            tests={name: (users, asked) for name in ("known", "voices", "sums", "delivery", "open", "assistant")},
         )
     made.assistant.renumber(made.phonemes)
     made.users.renumber(made.phonemes)

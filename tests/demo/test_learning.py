@@ -1,6 +1,7 @@
 """Every stage runs and learns on a handful of whistled clips, and a stopped run goes on as if it had not stopped."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from antiphon.engine.errors import CheckpointError
 from antiphon.engine.units import MODEL_INPUT_RATE
 from antiphon.engine.weights.folders import DECODER_FOLDER, LANGUAGE_MODEL_FOLDER, TOKENIZER_FOLDER
 from antiphon.engine.weights.manifest import check_manifest
+from demo.judge import files, recogniser
 from demo.judge import train as judge
-from demo.judge.recogniser import Judge
+from demo.judge.recogniser import Judge, features
 from demo.recipe import flow, language_model, thinking, tokenizer, tokens, vocoder
 from demo.recipe.data import Corpus
 from demo.recipe.export import Trained, export
@@ -74,8 +76,30 @@ def test_the_judge_learns(tmp_path: Path, corpus: Corpus, scale: Scale, cpu: tor
     stage = watched(tmp_path, "judge")
     judge.run(stage, corpus, scale, 0, cpu)
     assert fell(stage)
-    heard = Judge.load(stage.folder / "judge.pt").hear([(np.zeros(8_000, np.float32), 16_000)] * 2)
-    assert len(heard) == 2
+    trained = judge.load(stage)
+    size = files.save(trained, judge.errors(stage), tmp_path / "weights")
+    assert size < files.LARGEST
+    shipped = files.load(tmp_path / "weights")
+    assert files.errors(tmp_path / "weights").keys() == {"known", "voices", "open", "assistant"}
+    noise = np.random.default_rng(0).standard_normal(8_000).astype(np.float32)
+    clips = [features(noise), features(noise[:3_000])]
+    torch.testing.assert_close(shipped(clips), trained(clips), rtol=0, atol=0)
+    assert len(shipped.hear([(noise, 16_000), (noise, 22_050)])) == 2
+
+    weights = tmp_path / "weights" / "judge.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(CheckpointError, match="safetensors"):
+        files.load(tmp_path / "weights")
+    with pytest.raises(CheckpointError, match="holds no judge"):
+        files.load(tmp_path / "nowhere")
+
+
+def test_the_judge_has_nothing_of_the_engine_but_the_resampler() -> None:
+    """What it is to judge must not be what it hears with."""
+    modules = {type(module).__module__.partition(".")[0] for module in Judge().modules()}
+    assert modules == {"torch", "demo"}
+    names = set(re.findall(r"^(?:from|import) (antiphon[\w.]*)", Path(recogniser.__file__).read_text(), re.MULTILINE))
+    assert names == {"antiphon.engine.hear.resample"}
 
 
 def test_the_way_from_clips_to_a_checkpoint(tmp_path: Path, corpus: Corpus, scale: Scale, cpu: torch.device) -> None:

@@ -1,70 +1,19 @@
 """The loop by itself, stepped by hand on a virtual clock."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-from checkpoints import tiny_checkpoint
+from loops import Bench, Parts, tiny_parts
 
 import antiphon
-from antiphon.engine.clock import VirtualClock
 from antiphon.engine.dialogue import Dialogue
-from antiphon.engine.loop import EngineLoop
-from antiphon.engine.messages import (
-    AudioRead,
-    Cancel,
-    CloseDialogue,
-    Commit,
-    DialogueEnded,
-    OpenDialogue,
-    Outgoing,
-    PushAudio,
-    PushText,
-    Report,
-)
+from antiphon.engine.messages import AudioRead, Cancel, CloseDialogue, Commit, DialogueEnded, OpenDialogue, PushAudio
 from antiphon.engine.turn import Phase, Turn
 from antiphon.events import AudioOutput, FinishReason, Interrupted, ResponseCompleted
 
-Parts = tuple[antiphon.SpeechTokenizer, antiphon.LanguageModel, antiphon.SpeechDecoder]
-
 
 @pytest.fixture(scope="module")
-def parts() -> Iterator[Parts]:
-    folder = tiny_checkpoint()
-    yield (
-        antiphon.SpeechTokenizer.load(folder / "glm-4-voice-tokenizer"),
-        antiphon.LanguageModel.load(folder / "glm-4-voice-9b"),
-        antiphon.SpeechDecoder.load(folder / "glm-4-voice-decoder"),
-    )
-
-
-class Bench:
-    """A loop, its clock, and everything it reported. Audio of `readers` counts as read at once."""
-
-    def __init__(self, parts: Parts, config: antiphon.EngineConfig | None = None) -> None:
-        self.clock = VirtualClock()
-        self.reports: list[Report] = []
-        self.readers: set[str] = set()
-        self.loop = EngineLoop(*parts, config or antiphon.EngineConfig(), self.clock, self.receive)
-
-    def receive(self, report: Report) -> None:
-        self.reports.append(report)
-        if isinstance(report, Outgoing) and isinstance(report.event, AudioOutput) and report.dialogue in self.readers:
-            self.loop.submit(AudioRead(report.dialogue, report.event.samples.size))
-
-    def ask(self, name: str, max_new_tokens: int = 60) -> None:
-        sampling = antiphon.SamplingParams(max_new_tokens=max_new_tokens)
-        self.loop.submit(OpenDialogue(name, antiphon.SessionConfig(sampling=sampling)))
-        self.loop.submit(PushText(name, f"this is {name}"))
-        self.loop.submit(Commit(name, f"{name}.0"))
-
-    def run(self) -> None:
-        while self.loop.step():
-            pass
-
-    def events(self, name: str, kind: type) -> list:  # type: ignore[type-arg]
-        outgoing = [report.event for report in self.reports if isinstance(report, Outgoing) and report.dialogue == name]
-        return [event for event in outgoing if isinstance(event, kind)]
+def parts() -> Parts:
+    return tiny_parts()
 
 
 def test_eight_decoding_dialogues_are_one_lm_forward_a_step(parts: Parts) -> None:

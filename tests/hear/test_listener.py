@@ -58,6 +58,76 @@ def test_any_audio_in_any_pieces(samples: int, loudness: list[float], sizes: lis
     assert listener.finish() == tokenizer(20).encode(pcm, rate)
 
 
+def _guess(listener: Listener, block: int) -> int:
+    """Encode what can be, then the open block as if the turn ended here; how many frames that took."""
+    listener.encode()
+    listener.caller_paused()
+    request = listener.guess_request
+    if request is None:
+        return 0
+    [result] = tokenizer(block).run([request])
+    listener.accept_guess(request, result)
+    return request.span.frames
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    samples=st.integers(1, 40_000),
+    loudness=st.lists(st.sampled_from([0.0, 1e-5, 1e-3, 0.1, 0.9]), min_size=1, max_size=6),
+    sizes=st.lists(st.integers(1, 9_000), min_size=1, max_size=5).filter(lambda sizes: sum(sizes) > 500),
+    pauses=st.lists(st.booleans(), min_size=1, max_size=5),
+    rate=st.sampled_from([16_000, 8_000, 22_050]),
+)
+def test_a_guess_is_the_turn_that_ends_there_and_no_guess_shows_later(
+    samples: int, loudness: list[float], sizes: list[int], pauses: list[bool], rate: int
+) -> None:
+    pcm, heard = _speechlike(samples, loudness), 0
+    listener = Listener(tokenizer(20), rate)
+    for piece, pause in zip(_pieces(pcm, sizes), itertools.cycle(pauses), strict=False):
+        listener.push(piece)
+        heard += piece.size
+        if pause:
+            _guess(listener, 20)
+            assert listener.likely == tokenizer(20).encode(pcm[:heard], rate)
+    if pauses[-1]:
+        _guess(listener, 20)
+        listener.commit()
+        assert listener.is_finished and not listener.requests, "nothing is left to encode"
+    assert listener.finish() == tokenizer(20).encode(pcm, rate)
+
+
+def test_a_click_before_a_pause_leaves_the_open_block_alone_to_the_commit() -> None:
+    pcm = _speechlike(30_000, [1e-5])
+    pcm[27_000:27_080] = 0.9  # raises the floor of all blocks before it
+    listener = Listener(tokenizer(20), 16_000)
+    listener.push(pcm[:26_000])
+    listener.encode()
+    listener.push(pcm[26_000:28_000])
+    assert _guess(listener, 20) == 88, "the four closed blocks anew, and what is open"
+    assert _guess(listener, 20) == 8, "once more, but the closed ones are done"
+    listener.push(pcm[28_000:])
+    listener.commit()
+    assert [(request.span.first, request.span.frames) for request in listener.requests] == [(80, 16)]
+    assert listener.finish() == tokenizer(20).encode(pcm, 16_000)
+
+
+def test_a_commit_does_not_wait_for_a_guess_under_way() -> None:
+    pcm = _speechlike(20_000, [0.01, 0.9])
+    listener = Listener(tokenizer(20), 16_000)
+    listener.push(pcm[:8_000])
+    listener.encode()
+    listener.caller_paused()
+    guess = listener.guess_request
+    assert guess is not None and listener.guess_request is guess
+    listener.push(pcm[8_000:])
+    listener.commit()
+    [asked] = listener.requests
+    [late, result] = tokenizer(20).run([guess, asked])
+    listener.accept_guess(guess, late)
+    listener.accept(result)
+    assert listener.is_finished and listener.finish() == tokenizer(20).encode(pcm, 16_000)
+
+
 def test_a_loud_ending_changes_ids_already_streamed() -> None:
     pcm = _speechlike(32_000, [1e-4, 1e-4, 1e-4, 0.9])
     listener = Listener(tokenizer(20), 16_000)

@@ -1,0 +1,55 @@
+"""When a chunk is due and how large it is."""
+
+import pytest
+
+from antiphon.engine.speak.pace import Pace
+from antiphon.engine.speak.schedule import StageTimes, next_chunk
+
+SIZES = (10, 15, 25, 50)
+FAST = StageTimes(token=0.02, chunk=0.2)  # 0.43 s with margin and head room
+
+
+def _due(at_hand: int, chunks: int = 1, *, ended: bool = False, **clock: object) -> int:
+    return next_chunk(at_hand, chunks, ended=ended, sizes=SIZES, least=5, **clock)  # type: ignore[arg-type]
+
+
+def test_without_a_clock_the_sizes_come_in_order_and_the_last_repeats() -> None:
+    for chunks, size in enumerate((*SIZES, 50, 50)):
+        assert [_due(at_hand, chunks) for at_hand in (0, size - 1, size, size + 1, 500)] == [0, 0, size, size, size]
+
+
+@pytest.mark.parametrize(
+    ("at_hand", "chunks", "size"),
+    [(0, 0, 0), (1, 0, 1), (19, 0, 19), (20, 0, 10), (24, 1, 24), (25, 1, 15), (7, 3, 7), (59, 3, 59), (60, 3, 50)],
+)
+def test_at_the_end_a_short_remainder_joins_its_neighbour(at_hand: int, chunks: int, size: int) -> None:
+    assert _due(at_hand, chunks, ended=True) == size
+    assert _due(at_hand, chunks, ended=True, lead=0.0, times=FAST) == size
+
+
+def test_what_is_at_hand_is_spoken_when_the_lead_would_run_out() -> None:
+    assert _due(8, lead=0.5, times=FAST) == 0
+    assert _due(8, lead=0.4, times=FAST) == _due(8, lead=-2.0, times=FAST) == 8
+    assert _due(4, lead=-2.0, times=FAST) == 0  # too little to be worth a solve
+    assert _due(500, lead=-2.0, times=FAST) == 15  # never larger than the schedule
+    assert _due(8, lead=None, times=FAST) == 0  # nothing is being played yet
+    assert (_due(8, lead=0.11), _due(8, lead=0.09)) == (0, 8)
+
+
+def test_an_lm_slower_than_playback_is_not_made_slower_by_small_chunks() -> None:
+    assert _due(8, lead=0.0, times=StageTimes(token=0.05, chunk=0.2)) == 8
+    assert _due(8, lead=0.0, times=StageTimes(token=0.06, chunk=0.2)) == 0
+
+
+def test_the_pace_is_what_ids_and_chunks_took_lately() -> None:
+    pace = Pace()
+    for now in (1.0, 1.1, 1.2):
+        assert pace.times is None
+        pace.id_came(now)
+    pace.chunk_is_due(1.2)
+    pace.chunk_is_due(1.4)  # the same chunk
+    pace.chunk_came(1.5)
+    assert pace.times is not None
+    assert (pace.times.token, pace.times.chunk) == pytest.approx((0.1, 0.3))
+    pace.id_came(1.8)
+    assert pace.times.token == pytest.approx(0.2)

@@ -14,13 +14,15 @@ from typing import Final, Literal
 
 import numpy as np
 
-from demo.recipe.numbers import english, mandarin
+from demo.recipe.numbers import LARGEST, english, mandarin
 from demo.recipe.voices import Language
 
 Delivery = Literal["", "slowly", "quickly"]
 LARGEST_OPERAND: Final[dict[Language, int]] = {"en": 20, "zh": 10}
 _HELD_OUT_SHARE: Final = 0.15
 _SPLIT_SEED: Final = 4
+_LARGEST_WRITTEN: Final = 79  # operand
+_SMALL_SHARE: Final = 0.6  # of the written operands
 UNKNOWN: Final[dict[Language, str]] = {"en": "i do not know that", "zh": "我不知道"}
 
 
@@ -72,12 +74,22 @@ def _sum(first: int, second: int, language: Language) -> Iterator[Exchange]:
         yield Exchange(question, answer, "sum", total=total)
 
 
-def written_sums(language: Language, largest: int) -> Iterator[str]:
-    """Sums of all operands up to `largest` as text, for pre-training; the held-out ones are left out here too."""
-    for first in range(largest + 1):
-        for second in range(largest + 1):
-            if not is_held_out(first, second, language):
-                yield from dict.fromkeys(f"{one.question} {one.answer}" for one in _sum(first, second, language))
+def written_sum(language: Language, random: np.random.Generator) -> Exchange:
+    """A sum as text, in one of its phrasings: of larger numbers than are spoken, but most of its operands as small.
+
+    Never a held-out one. Those that are left hold the digits of every held-out one inside larger numbers, so that it
+    can be told from them; its mirror image, or the same numbers taken away from one another, would give it away.
+    """
+    while True:
+        first, second = (_written_operand(language, random) for _ in range(2))
+        if first + second <= LARGEST and not is_held_out(first, second, language):
+            phrasings = list(_sum(first, second, language))
+            return phrasings[int(random.integers(len(phrasings)))]
+
+
+def _written_operand(language: Language, random: np.random.Generator) -> int:
+    largest = LARGEST_OPERAND[language] if random.random() < _SMALL_SHARE else _LARGEST_WRITTEN
+    return int(random.integers(largest + 1))
 
 
 def follow_up(total: int, language: Language) -> list[Exchange]:

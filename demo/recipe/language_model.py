@@ -138,9 +138,17 @@ def make_interleaved(stage: Stage, speaker: GLM, vocabulary: Vocabulary, count: 
 def split_spans(text: str, random: np.random.Generator) -> list[tuple[str, bool]]:
     """`text` in pieces, each with whether it is to be spoken: spans of a few words, `_SPAN_SHARE` of them in all.
 
-    A Chinese text has no spaces and counts as one word, so it is spoken whole or not at all.
+    No span goes over the end of a line. A Chinese line has no spaces and is spoken whole or not at all.
     """
-    words = text.split(" ")
+    pieces: list[tuple[str, bool]] = []
+    for index, line in enumerate(text.split("\n")):
+        pieces += [("\n", False)] if index else []
+        pieces += _spans_of_line(line, random)
+    return pieces
+
+
+def _spans_of_line(line: str, random: np.random.Generator) -> list[tuple[str, bool]]:
+    words = line.split(" ")
     chance = _SPAN_SHARE / (1 - _SPAN_SHARE) / _SPAN_WORDS  # that a span starts at a written word
     pieces: list[tuple[str, bool]] = []
     left = 0

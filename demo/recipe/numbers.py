@@ -2,6 +2,7 @@
 
 from typing import Final
 
+LARGEST: Final = 99
 _ONES: Final = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"

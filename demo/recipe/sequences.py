@@ -20,15 +20,21 @@ from demo.recipe import domain
 from demo.recipe.data import Corpus
 from demo.recipe.domain import Delivery, Exchange
 from demo.recipe.tokens import Codes
-from demo.recipe.voices import ASSISTANT_SPEEDS, LANGUAGES, Language
+from demo.recipe.voices import ASSISTANT_SPEEDS, Language
 
 _TEXT_WEIGHT: Final = 4.0  # of a text id in an answer; a speech id has 1
 _TEXT_PROMPTS: Final = 0.12  # of the dialogues
 _NO_SPEECH: Final = 0.03  # of the dialogues: silence, noise or tones
 _FOLLOW_UPS: Final = (0.3, 0.3)  # chance of a second turn after a sum, and of a third after a second
-_WRITTEN_SUMS: Final = 0.5  # of the texts of pre-training: sums alone, of larger numbers too
-_WRITTEN_OPERAND: Final = 49
-_WRITTEN_IN_DIALOGUES: Final = 0.12  # of fine-tuning: larger sums in writing, so that adding stays more than a table
+# Adding is learnt from sums in writing, far more of them than can be spoken: a model that has seen as many as are
+# spoken knows its table by heart and no other sum.
+_SUMS_IN_PRETRAINING: Final = 0.4  # of the documents
+_SUMS_IN_FINE_TUNING: Final = 0.2  # of the draws, so that adding stays more than a table
+_SUMS: Final = 10  # of such a document
+_ASKED_SUMS: Final = 0.25  # of them, with their question before
+_MANDARIN_SUMS: Final = 0.4  # of such documents
+_DRAWN_WEIGHT: Final = 0.2  # of a written sum's operands, which nothing foretells
+_SUMS_IN_TEXTS: Final = 0.2  # of the other texts of pre-training
 _NOISE: Final = 0.03  # of the user's codes, replaced by any
 
 
@@ -92,7 +98,6 @@ class Dialogues:
         self._answers = answers
         self._heard = heard
         self._no_speech = no_speech
-        self._written = [text for one in LANGUAGES for text in domain.written_sums(one, _WRITTEN_OPERAND)]
         self._asked: list[tuple[int, Exchange]] = []  # index of the recording
         self._follow_ups: dict[str, list[int]] = defaultdict(list)  # question → recordings
         for index, one in enumerate(corpus.asked):
@@ -104,10 +109,9 @@ class Dialogues:
                 self._asked.append((index, one.exchange))
 
     def draw(self, random: np.random.Generator) -> Weighted:
-        """One dialogue, or now and then a written sum."""
-        if random.random() < _WRITTEN_IN_DIALOGUES:
-            text = self._written[int(random.integers(len(self._written)))]
-            return wanted(self._vocabulary.encode(text))
+        """One dialogue, or now and then written sums."""
+        if random.random() < _SUMS_IN_FINE_TUNING:
+            return written_sums(self._vocabulary, random)
         if random.random() < _NO_SPEECH:
             codes = self._no_speech[int(random.integers(len(self._no_speech)))]
             silent = Exchange("", domain.UNKNOWN["en"], "unknown")
@@ -156,7 +160,7 @@ class Dialogues:
 
 @dataclass(frozen=True)
 class Documents:
-    """Text, speech, and text with spans of speech, a third each."""
+    """Written sums; text, speech, and text with spans of speech, as much of each."""
 
     vocabulary: Vocabulary
     texts: Sequence[str]
@@ -166,6 +170,8 @@ class Documents:
 
     def draw(self, random: np.random.Generator) -> Weighted:
         """One document."""
+        if random.random() < _SUMS_IN_PRETRAINING:
+            return written_sums(self.vocabulary, random)
         kind = int(random.integers(3 if self.mixed else 2))
         if kind == 0:
             return wanted(self.vocabulary.encode(self.texts[int(random.integers(len(self.texts)))]))
@@ -178,22 +184,37 @@ class Documents:
         return wanted(self.mixed[int(random.integers(len(self.mixed)))])
 
 
+def written_sums(vocabulary: Vocabulary, random: np.random.Generator) -> Weighted:
+    """Sums, a line each and to the letter as answers have them; what follows from the operands counts most.
+
+    A line each, because "… is twenty" followed by "three plus …" would read as twenty three.
+    """
+    language: Language = "zh" if random.random() < _MANDARIN_SUMS else "en"
+    document = Weighted([], [])
+    for _ in range(_SUMS):
+        exchange = domain.written_sum(language, random)
+        asked = f"{exchange.question}\n" if random.random() < _ASKED_SUMS else ""
+        is_word = "等于" if language == "zh" else " is"
+        drawn = exchange.answer.rindex(is_word) + len(is_word)
+        document += wanted(vocabulary.encode(asked + exchange.answer[:drawn]), _DRAWN_WEIGHT)
+        document += wanted(vocabulary.encode(exchange.answer[drawn:] + "\n"), _TEXT_WEIGHT)
+    return document
+
+
 def training_texts(count: int, random: np.random.Generator) -> list[str]:
-    """Documents of a few exchanges each: question, answer, question, answer; never a held-out sum."""
-    known = domain.known_exchanges()
+    """Documents of a few exchanges each, a line a question and a line an answer; never a held-out sum."""
     by_language: dict[Language, list[Exchange]] = {"en": [], "zh": []}
-    for exchange in known:
+    for exchange in domain.known_exchanges():
         by_language[exchange.language].append(exchange)
-    written = {language: list(domain.written_sums(language, _WRITTEN_OPERAND)) for language in LANGUAGES}
     texts = []
     for _ in range(count):
-        if random.random() < _WRITTEN_SUMS:
-            all_sums = written["zh" if random.random() < 0.3 else "en"]
-            texts.append(" ".join(all_sums[int(index)] for index in random.integers(len(all_sums), size=3)))
-            continue
-        exchanges = by_language["zh" if random.random() < 0.2 else "en"]
-        chosen = [exchanges[int(index)] for index in random.integers(len(exchanges), size=int(random.integers(2, 5)))]
-        texts.append(" ".join(f"{one.question} {one.answer}" for one in chosen))
+        if random.random() < _SUMS_IN_TEXTS:
+            language: Language = "zh" if random.random() < _MANDARIN_SUMS else "en"
+            chosen = [domain.written_sum(language, random) for _ in range(3)]
+        else:
+            known = by_language["zh" if random.random() < 0.2 else "en"]
+            chosen = [known[int(index)] for index in random.integers(len(known), size=int(random.integers(2, 5)))]
+        texts.append("\n".join(line for one in chosen for line in (one.question, one.answer)))
     return texts
 
 

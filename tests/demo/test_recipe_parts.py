@@ -8,14 +8,15 @@ import torch
 
 from antiphon.engine.think.vocab import Vocabulary
 from demo.judge.score import heard_right, shuffled_right
-from demo.recipe import augment, text_tokenizer
+from demo.recipe import augment, domain, text_tokenizer
 from demo.recipe.data import Corpus
 from demo.recipe.language_model import split_spans
 from demo.recipe.mel import log_mel, pitch
-from demo.recipe.numbers import english
+from demo.recipe.numbers import english, mandarin
 from demo.recipe.questions import Share
-from demo.recipe.sequences import Answers, Dialogues, interleaved
+from demo.recipe.sequences import Answers, Dialogues, interleaved, written_sums
 from demo.recipe.spelled import alphabet, edits, normalised, read_ctc, spell, word_error_rate
+from demo.recipe.voices import Language
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +141,37 @@ def test_dialogues_weigh_the_answers_alone(vocabulary: Vocabulary, corpus: Corpu
     assert longest == 3  # turns
 
 
+def test_written_sums_are_right_held_back_where_held_out_and_weigh_their_results(vocabulary: Vocabulary) -> None:
+    words = {english(number): number for number in range(100)} | {mandarin(number): number for number in range(100)}
+    seen = set()
+    for seed in range(200):
+        drawn = written_sums(vocabulary, np.random.default_rng(seed))
+        text = vocabulary.decode(drawn.ids)
+        lines = [line for line in text.splitlines() if " is " in line or "等于" in line]
+        answers = [line for line in lines if not line.startswith(("what", "how")) and line[-1] not in "几少"]
+        assert len(answers) == 10
+        for answer in answers:
+            language: Language = "zh" if "等于" in answer else "en"
+            plus, equals = ("加", "等于") if language == "zh" else (" plus ", " is ")
+            first, second, total = (words[part] for part in answer.replace(equals, plus).split(plus))
+            assert first + second == total
+            assert not domain.is_held_out(first, second, language)
+            seen.add((language, first, second))
+        # Line by line as an answer is written, and what counts in full is the results.
+        assert vocabulary.encode(text) == drawn.ids
+        counted = [token for token, weight in zip(drawn.ids, drawn.weights, strict=True) if weight > 1]
+        results = [line.rpartition("等于" if "等于" in line else " is")[2] + "\n" for line in answers]
+        assert vocabulary.decode(counted) == "".join(results)
+    assert len(seen) > 500
+
+
 def test_spans_cover_the_text() -> None:
-    text = "what is two plus three two plus three is five 二加三"
+    text = "what is two plus three\ntwo plus three is five\n二加三"
     random = np.random.default_rng(0)
     shares = []
     for _ in range(200):
         pieces = split_spans(text, random)
         assert "".join(piece for piece, _ in pieces) == text
+        assert not any(spoken and "\n" in piece for piece, spoken in pieces)
         shares.append(sum(len(piece) for piece, spoken in pieces if spoken) / len(text))
     assert 0.15 < np.mean(shares) < 0.45

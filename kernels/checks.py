@@ -4,7 +4,11 @@
 `antiphon.engine.errors`.
 """
 
+from typing import Final
+
 import torch
+
+KERNEL_FLOATS: Final = (torch.float32, torch.bfloat16, torch.float16)  # float64 is the references' alone
 
 
 class KernelArgumentError(ValueError):

@@ -15,7 +15,7 @@ from antiphon.kernels.checks import check, check_dtype, check_same_device, check
 from antiphon.kernels.conv_norm_mish import reference
 from antiphon.kernels.registry import Op
 
-OP = Op("conv_norm_mish", reference.conv_norm_mish)
+OP = Op("conv_norm_mish", reference.conv_norm_mish, "antiphon.kernels.conv_norm_mish.kernel")
 
 
 def conv_norm_mish(

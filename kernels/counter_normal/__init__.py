@@ -14,7 +14,7 @@ from antiphon.kernels.checks import check, check_dtype, check_same_device, check
 from antiphon.kernels.counter_normal import reference
 from antiphon.kernels.registry import Op
 
-OP = Op("counter_normal", reference.counter_normal)
+OP = Op("counter_normal", reference.counter_normal, "antiphon.kernels.counter_normal.kernel")
 
 
 def counter_normal(

@@ -12,7 +12,7 @@ from antiphon.kernels.checks import check_dtype, check_same_device, check_shape
 from antiphon.kernels.feed_forward_gelu import reference
 from antiphon.kernels.registry import Op
 
-OP = Op("feed_forward_gelu", reference.feed_forward_gelu)
+OP = Op("feed_forward_gelu", reference.feed_forward_gelu, "antiphon.kernels.feed_forward_gelu.kernel")
 
 
 def feed_forward_gelu(

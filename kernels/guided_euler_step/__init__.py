@@ -13,7 +13,7 @@ from antiphon.kernels.checks import check_dtype, check_same_device, check_shape
 from antiphon.kernels.guided_euler_step import reference
 from antiphon.kernels.registry import Op
 
-OP = Op("guided_euler_step", reference.guided_euler_step)
+OP = Op("guided_euler_step", reference.guided_euler_step, "antiphon.kernels.guided_euler_step.kernel")
 
 
 def guided_euler_step(

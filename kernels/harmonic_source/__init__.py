@@ -14,7 +14,7 @@ from antiphon.kernels.checks import check, check_dtype, check_same_device, check
 from antiphon.kernels.harmonic_source import reference
 from antiphon.kernels.registry import Op
 
-OP = Op("harmonic_source", reference.harmonic_source)
+OP = Op("harmonic_source", reference.harmonic_source, "antiphon.kernels.harmonic_source.kernel")
 
 
 def harmonic_source(

@@ -13,7 +13,7 @@ from antiphon.kernels.checks import check, check_dtype, check_same_device, check
 from antiphon.kernels.istft_head import reference
 from antiphon.kernels.registry import Op
 
-OP = Op("istft_head", reference.istft_head)
+OP = Op("istft_head", reference.istft_head, "antiphon.kernels.istft_head.kernel")
 
 
 def istft_head(

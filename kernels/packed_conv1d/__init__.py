@@ -13,7 +13,7 @@ from antiphon.kernels.checks import check, check_dtype, check_same_device, check
 from antiphon.kernels.packed_conv1d import reference
 from antiphon.kernels.registry import Op
 
-OP = Op("packed_conv1d", reference.packed_conv1d)
+OP = Op("packed_conv1d", reference.packed_conv1d, "antiphon.kernels.packed_conv1d.kernel")
 
 
 def packed_conv1d(
@@ -25,6 +25,7 @@ def packed_conv1d(
     stride: int = 1,
     padding: tuple[int, int] = (0, 0),  # zero rows before and after each sequence
     dilation: int = 1,
+    out_rows: int | None = None,  # ΣT_out: given, the kernel need not read it back where lengths change
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (y f[ΣT_out, C_out], its cu_seqlens i32[S + 1]); the latter is the argument where no length changes."""
     check_shape("x", x, (None, None))
@@ -45,4 +46,5 @@ def packed_conv1d(
         stride >= 1 and dilation >= 1 and min(padding) >= 0,
         f"{stride=} and {dilation=} must be at least 1, {padding=} at least 0.",
     )
-    return OP.implementation(x.device)(x, weight, bias, cu_seqlens, stride=stride, padding=padding, dilation=dilation)
+    run = OP.implementation(x.device)
+    return run(x, weight, bias, cu_seqlens, stride=stride, padding=padding, dilation=dilation, out_rows=out_rows)

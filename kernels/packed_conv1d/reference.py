@@ -15,16 +15,26 @@ def packed_conv1d(
     stride: int = 1,
     padding: tuple[int, int] = (0, 0),
     dilation: int = 1,
+    out_rows: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Differentiable; the definition of correct."""
     left, right = padding
     shrinkage = left + right - dilation * (weight.shape[2] - 1) - 1
     outputs = [_one(rows, weight, bias, stride, left, right, dilation, shrinkage) for rows in runs_of(x, cu_seqlens)]
     y = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    return y, offsets_out(cu_seqlens, stride, shrinkage)
+
+
+def offsets_out(
+    cu_seqlens: torch.Tensor,  # i32[S + 1]
+    stride: int,
+    shrinkage: int,  # what a sequence of T rows adds to T before the division by `stride`
+) -> torch.Tensor:
+    """i32[S + 1] of the output; the argument itself where no length changes."""
     if stride == 1 and shrinkage == -1:
-        return y, cu_seqlens
+        return cu_seqlens
     lengths = (torch.div(cu_seqlens.diff() + shrinkage, stride, rounding_mode="floor") + 1).clamp(min=0)
-    return y, torch.cat([cu_seqlens[:1], lengths.cumsum(0)]).to(torch.int32)
+    return torch.cat([cu_seqlens[:1], lengths.cumsum(0)]).to(torch.int32)
 
 
 def _one(

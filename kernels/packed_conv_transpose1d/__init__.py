@@ -12,7 +12,7 @@ from antiphon.kernels.checks import check, check_dtype, check_same_device, check
 from antiphon.kernels.packed_conv_transpose1d import reference
 from antiphon.kernels.registry import Op
 
-OP = Op("packed_conv_transpose1d", reference.packed_conv_transpose1d)
+OP = Op("packed_conv_transpose1d", reference.packed_conv_transpose1d, "antiphon.kernels.packed_conv_transpose1d.kernel")
 
 
 def packed_conv_transpose1d(

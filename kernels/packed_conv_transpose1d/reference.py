@@ -23,7 +23,18 @@ def packed_conv_transpose1d(
         for rows in sequences_of(x, cu_seqlens)
     ]
     y = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    return y, offsets_out(cu_seqlens, weight.shape[2], stride, padding)
+
+
+def offsets_out(
+    cu_seqlens: torch.Tensor,  # i32[S + 1]
+    kernel: int,
+    stride: int,
+    padding: int,
+) -> torch.Tensor:
+    """i32[S + 1] of the output."""
+    if kernel - 2 * padding == stride:
+        return cu_seqlens * stride
     lengths = cu_seqlens.diff()
-    longer = (lengths - 1) * stride - 2 * padding + weight.shape[2]
-    ends = torch.where(lengths > 0, longer, 0).cumsum(0)
-    return y, torch.cat([cu_seqlens[:1], ends]).to(torch.int32)
+    ends = torch.where(lengths > 0, (lengths - 1) * stride - 2 * padding + kernel, 0).cumsum(0)
+    return torch.cat([cu_seqlens[:1], ends]).to(torch.int32)

@@ -13,7 +13,7 @@ from antiphon.kernels.checks import check, check_dtype, check_same_device, check
 from antiphon.kernels.packed_stft import reference
 from antiphon.kernels.registry import Op
 
-OP = Op("packed_stft", reference.packed_stft)
+OP = Op("packed_stft", reference.packed_stft, "antiphon.kernels.packed_stft.kernel")
 
 
 def packed_stft(
@@ -22,6 +22,7 @@ def packed_stft(
     *,
     n_fft: int,
     hop: int,
+    out_rows: int | None = None,  # Σ(N // hop + 1): given, the kernel need not read it back
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (f32[Σ(N // hop + 1), n_fft + 2], its cu_seqlens i32[S + 1])."""
     check_shape("samples", samples, (None,))
@@ -33,4 +34,4 @@ def packed_stft(
         len(cu_seqlens) >= 2, f"cu_seqlens has {len(cu_seqlens)} entries; expected one more than there are sequences."
     )
     check(n_fft >= 2 and n_fft % 2 == 0 and 1 <= hop <= n_fft, f"{n_fft=} must be even and {hop=} within 1..n_fft.")
-    return OP.implementation(samples.device)(samples, cu_seqlens, n_fft=n_fft, hop=hop)
+    return OP.implementation(samples.device)(samples, cu_seqlens, n_fft=n_fft, hop=hop, out_rows=out_rows)

@@ -13,7 +13,7 @@ from antiphon.kernels.checks import check, check_dtype, check_same_device, check
 from antiphon.kernels.packed_upsample import reference
 from antiphon.kernels.registry import Op
 
-OP = Op("packed_upsample", reference.packed_upsample)
+OP = Op("packed_upsample", reference.packed_upsample, "antiphon.kernels.packed_upsample.kernel")
 
 
 def packed_upsample(

@@ -9,7 +9,7 @@ from antiphon.kernels.checks import check, check_dtype, check_same_device, check
 from antiphon.kernels.registry import Op
 from antiphon.kernels.snake import reference
 
-OP = Op("snake", reference.snake)
+OP = Op("snake", reference.snake, "antiphon.kernels.snake.kernel")
 
 
 def snake(

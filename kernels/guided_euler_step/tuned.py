@@ -1,0 +1,6 @@
+"""Sizes of `guided_euler_step`'s kernel, as data."""
+
+from typing import Final
+
+BLOCK: Final = 1024  # values of one program
+WARPS: Final = 4

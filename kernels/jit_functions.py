@@ -1,0 +1,81 @@
+"""Functions that several Triton kernels call: which sequence a row belongs to, and sines that keep their precision.
+
+Imported by `kernel.py` files alone. `tl.sin` is not used: its exact reduction of huge angles spills registers wherever
+it is inlined.
+"""
+
+import triton
+import triton.language as tl
+
+# π in three terms. The first two have so few bits that their products with the whole half-turns of any angle up to
+# 2·10⁵ and 2·10⁴ are exact, with or without fused multiply-add: the reduction is off by 1.2e-7 at most within ±10⁴.
+_PI_1 = tl.constexpr(3.140625)
+_PI_2 = tl.constexpr(0.0009676218032836914)
+_PI_3 = tl.constexpr(3.1786509424591713e-08)
+_HALF_TURNS = tl.constexpr(0.3183098861837907)  # 1 / π
+_HALF_PI = tl.constexpr(1.5707964)
+# sin r − r over r³ on [−π/2, π/2] as a polynomial in r²: the least greatest error, 4.6e-9, by reweighted least squares.
+_S_3 = tl.constexpr(-0.16666656732559204)
+_S_5 = tl.constexpr(0.008333017118275166)
+_S_7 = tl.constexpr(-0.00019806614727713168)
+_S_9 = tl.constexpr(2.6000532216130523e-06)
+
+
+@triton.jit
+def _sine_within(x, half_turns):
+    """sin(x − π · half_turns), which must lie within ±π/2."""
+    r = ((x - half_turns * _PI_1) - half_turns * _PI_2) - half_turns * _PI_3
+    # Where x is so large that its own steps are wider than a turn, any sine is right, but none beyond 1.
+    r = tl.clamp(r, -_HALF_PI, _HALF_PI, propagate_nan=tl.PropagateNan.ALL)
+    z = r * r
+    return r + r * (z * (_S_3 + z * (_S_5 + z * (_S_7 + z * _S_9))))
+
+
+@triton.jit
+def _odd(whole):
+    """Whether whole numbers in float32 are odd."""
+    half = whole * 0.5
+    return half != tl.floor(half)
+
+
+@triton.jit
+def sine(x):
+    """sin x of float32, within 2e-7 for |x| up to 10⁴."""
+    half_turns = tl.floor(x * _HALF_TURNS + 0.5)
+    s = _sine_within(x, half_turns)
+    return tl.where(_odd(half_turns), -s, s)
+
+
+@triton.jit
+def cosine(x):
+    """cos x of float32, within 2e-7 for |x| up to 10⁴."""
+    whole = tl.floor(x * _HALF_TURNS)
+    s = _sine_within(x, whole + 0.5)
+    return tl.where(_odd(whole), s, -s)
+
+
+@triton.jit
+def snake_of(x, alpha):
+    """x + sin²(α · x) / (α + 1e-9), as the official activation; float32. Squared, a sine needs no sign."""
+    angle = x * alpha
+    s = _sine_within(angle, tl.floor(angle * _HALF_TURNS + 0.5))
+    return x + s * s / (alpha + 1e-9)
+
+
+@triton.jit
+def sequence_of(
+    cu_seqlens,  # i32[S + 1]
+    rows,  # tensor of row numbers
+    sequences,  # S
+    steps,  # ⌈log₂ S⌉: enough halvings for S sequences, none for one
+    surplus,  # rows each sequence takes besides its own: sequence s begins at cu_seqlens[s] + s · surplus
+):
+    """The sequence of each row; rows beyond the last sequence's end count as its own."""
+    low = rows * 0
+    high = low + sequences
+    for _ in range(steps):
+        middle = (low + high) // 2
+        begun = tl.load(cu_seqlens + middle) + middle * surplus <= rows
+        low = tl.where(begun, middle, low)
+        high = tl.where(begun, high, middle)
+    return low

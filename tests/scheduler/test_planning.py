@@ -18,6 +18,21 @@ def test_pages_come_from_the_longest_idle_then_from_the_latest_arrival() -> None
     assert plan == LMPlan((LMRow(1, 64),), (8, 9, 3))
 
 
+def test_listening_ahead_takes_what_is_left_and_drops_nobody() -> None:
+    ahead = [LMWork(5, 16, 40), LMWork(6, 0, 40)]
+    idle = [IdleKV(5, 16, ahead=16), IdleKV(7, 64)]
+    plan = plan_lm([LMWork(1, 20, 1)], idle, ahead, free_pages=4, page_size=16, batch_tokens=60)
+    assert plan == LMPlan((LMRow(1, 1), LMRow(5, 40), LMRow(6, 16)), ())
+
+
+def test_what_was_prefilled_ahead_gives_way_before_idle_dialogues() -> None:
+    idle = [IdleKV(7, 16), IdleKV(5, 64, ahead=30)]  # of 5's four pages the last holds nothing else
+    plan = plan_lm([LMWork(1, 32, 1)], idle, free_pages=0, page_size=16, batch_tokens=60)
+    assert plan == LMPlan((LMRow(1, 1),), (), ((5, 3),))
+    plan = plan_lm([LMWork(1, 32, 33)], idle, free_pages=0, page_size=16, batch_tokens=60)
+    assert plan == LMPlan((LMRow(1, 33),), (7, 5))
+
+
 def test_a_dialogue_larger_than_the_pool_gets_what_there_is() -> None:
     assert plan_lm([LMWork(1, 0, 100)], [], free_pages=2, page_size=16, batch_tokens=512).rows == (LMRow(1, 32),)
 

@@ -1,4 +1,4 @@
-"""The scheduler's rules in plain Python, written to be checked by eye: the oracle of the C++ core."""
+"""The page pool's rules in plain Python, written to be checked by eye."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -8,6 +8,9 @@ from antiphon.engine.units import SPEECH_TOKEN_RATE, SPEECH_TOKENS_PER_BLOCK, TE
 
 _MARGIN_SECONDS: Final = 0.1  # of lead left when a chunk that was made early is heard
 _HEAD_ROOM: Final = 1.5  # times what a stage took lately is what it may take next
+# Of what a chunk plays, the most that making it may take for it to be made early: a small chunk costs more for each second
+# of speech, and where many turns share the device, small ones would leave all of them later still.
+_MOST_OF_PLAY: Final = 0.5
 # An LM that takes longer for an id than this falls behind whatever the chunks; small ones would only cost it more.
 _SECONDS_PER_ID: Final = float(
     SPEECH_TOKENS_PER_BLOCK / (SPEECH_TOKENS_PER_BLOCK + TEXT_TOKENS_PER_BLOCK) / SPEECH_TOKEN_RATE
@@ -47,5 +50,5 @@ def next_chunk(
         return 0
     if times is None:
         return at_hand if lead <= _MARGIN_SECONDS else 0
-    keeps_up = times.token <= _SECONDS_PER_ID
+    keeps_up = times.token <= _SECONDS_PER_ID and times.chunk <= _MOST_OF_PLAY * at_hand / SPEECH_TOKEN_RATE
     return at_hand if keeps_up and lead <= _MARGIN_SECONDS + _HEAD_ROOM * (times.token + times.chunk) else 0

@@ -41,6 +41,11 @@ def test_an_lm_slower_than_playback_is_not_made_slower_by_small_chunks() -> None
     assert _due(8, lead=0.0, times=StageTimes(token=0.06, chunk=0.2)) == 0
 
 
+def test_a_chunk_that_takes_long_to_make_is_not_made_small() -> None:
+    slow = StageTimes(token=0.02, chunk=0.4)  # half of what ten tokens play
+    assert (_due(9, lead=0.0, times=slow), _due(10, lead=0.0, times=slow)) == (0, 10)
+
+
 def test_the_pace_is_what_ids_and_chunks_took_lately() -> None:
     pace = Pace()
     for now in (1.0, 1.1, 1.2):

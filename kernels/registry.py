@@ -54,18 +54,20 @@ def use_backend(backend: Backend) -> Iterator[None]:
 class Op(Generic[Implementation]):
     """One operation: its reference and, once written, its Triton kernel.
 
-    `kernel` names the module that holds it: a function of the operation's name and the reference's signature.
+    `kernel` names the module that holds it: a function of the operation's name and the reference's signature. Where the
+    library's own kernels are better than ours would be, `library` says why.
     """
 
     name: str
     reference: Implementation
     kernel: str | None = None
+    library: str | None = None
 
     def choose(self, device: torch.device) -> Choice:
         """Pick the backend for tensors on `device`. Raises BackendError when a forced one cannot run there."""
         forced = _forced.get() or _from_environment()
         if self.kernel is None:
-            return Choice("torch", "no Triton kernel has been written for this operation")
+            return Choice("torch", self.library or "no Triton kernel has been written for this operation")
         if forced == "torch":
             return Choice("torch", "torch was asked for")
         obstacle = _obstacle(device)

@@ -207,6 +207,12 @@ class SpeechEncoder(nn.Module):
         left = (_STEM_KERNEL - 1, 0)
         x, cu_seqlens = packed_conv1d(features, self.conv1.weight, self.conv1.bias, pack.cu_mel_rows, padding=left)
         x, _ = packed_conv1d(
-            F.gelu(x), self.conv2.weight, self.conv2.bias, cu_seqlens, stride=STEM_STRIDE, padding=left
+            F.gelu(x),
+            self.conv2.weight,
+            self.conv2.bias,
+            cu_seqlens,
+            stride=STEM_STRIDE,
+            padding=left,
+            out_rows=sum(span.context // STEM_STRIDE + span.frames for span in pack.spans),
         )
         return pack.after_context(F.gelu(x)) + F.embedding(pack.positions, self.embed_positions.weight)

@@ -27,6 +27,7 @@ class PackedConv1d(nn.Module):
         self,
         x: torch.Tensor,  # f[ΣT, C_in]
         cu_seqlens: torch.Tensor,  # i32[S + 1]
+        out_rows: int | None = None,  # ΣT_out, where it is known and not ΣT
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (f[ΣT_out, C_out], its cu_seqlens)."""
         return packed_conv1d(
@@ -37,6 +38,7 @@ class PackedConv1d(nn.Module):
             stride=self.stride,
             padding=(self.padding, self.padding),
             dilation=self.dilation,
+            out_rows=out_rows,
         )
 
 

@@ -157,7 +157,11 @@ class Conv(nn.Conv1d):
 
     def forward(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:  # type: ignore[override]
         """f[ΣT, C] -> f[ΣT, C], or f[Σ⌈T/2⌉, C] with stride 2."""
-        y, _ = packed_conv1d(x, self.weight, self.bias, packing.cu_seqlens, stride=self.stride[0], padding=(1, 1))
+        stride = self.stride[0]
+        rows = sum(-(-length // stride) for length in packing.lengths)
+        y, _ = packed_conv1d(
+            x, self.weight, self.bias, packing.cu_seqlens, stride=stride, padding=(1, 1), out_rows=rows
+        )
         return y
 
 

@@ -69,7 +69,11 @@ class HiFT(nn.Module):
         """Return the wave f32[ΣT · hop], within ± the configured limit."""
         config = self.config
         spectrum, cu_spectrum = packed_stft(
-            source, cu_seqlens * config.hop, n_fft=config.istft_n_fft, hop=config.istft_hop
+            source,
+            cu_seqlens * config.hop,
+            n_fft=config.istft_n_fft,
+            hop=config.istft_hop,
+            out_rows=len(source) // config.istft_hop + len(cu_seqlens) - 1,
         )
         dtype = self.conv_pre.weight.dtype
         spectrum = spectrum.to(dtype)
@@ -78,13 +82,13 @@ class HiFT(nn.Module):
             x, cu = upsample(F.leaky_relu(x, config.leaky_slope), cu)
             if stage == len(self.ups) - 1:
                 x, cu = reflect_first(x, cu)
-            x = x + self._source_at(stage, spectrum, cu_spectrum)
+            x = x + self._source_at(stage, spectrum, cu_spectrum, len(x))
             x = self.fuse(stage, x, cu)
         return self.speak(x, cu)
 
-    def _source_at(self, stage: int, spectrum: torch.Tensor, cu_spectrum: torch.Tensor) -> torch.Tensor:
-        """The source's spectrum at the rate and width of `stage`."""
-        x, cu = self.source_downs[stage](spectrum, cu_spectrum)
+    def _source_at(self, stage: int, spectrum: torch.Tensor, cu_spectrum: torch.Tensor, rows: int) -> torch.Tensor:
+        """The source's spectrum at the rate and width of `stage`, which has so many rows."""
+        x, cu = self.source_downs[stage](spectrum, cu_spectrum, rows)
         fitted: torch.Tensor = self.source_resblocks[stage](x, cu)
         return fitted
 

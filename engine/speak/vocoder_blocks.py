@@ -11,7 +11,7 @@ from torch import nn
 
 from antiphon.engine.speak.convolution import PackedConv1d
 from antiphon.kernels.packed_conv1d import packed_conv1d
-from antiphon.kernels.snake import snake
+from antiphon.kernels.residual_block import ResidualLayer, residual_block
 
 
 class F0Predictor(nn.Module):
@@ -47,15 +47,11 @@ def _elu(x: torch.Tensor) -> torch.Tensor:
 
 
 class Snake(nn.Module):
-    """Snake with one trainable rate a channel."""
+    """The one trainable rate a channel of a Snake, under its name in the checkpoint; `residual_block` runs it."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.alpha = nn.Parameter(torch.ones(channels))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """f[N, C] to f[N, C]."""
-        return snake(x, self.alpha)
 
 
 class ResidualBlock(nn.Module):
@@ -79,13 +75,16 @@ class ResidualBlock(nn.Module):
         cu_seqlens: torch.Tensor,  # i32[S + 1]
     ) -> torch.Tensor:
         """Return f[ΣT, C]."""
-        for first, dilated, second, plain in zip(
-            self.activations1, self.convs1, self.activations2, self.convs2, strict=True
-        ):
-            y, _ = dilated(first(x), cu_seqlens)
-            y, _ = plain(second(y), cu_seqlens)
-            x = y + x
-        return x
+        parts = zip(self.activations1, self.convs1, self.activations2, self.convs2, strict=True)
+        return residual_block(x, [_layer(*part) for part in parts], cu_seqlens)
+
+
+def _layer(first: nn.Module, dilated: nn.Module, second: nn.Module, plain: nn.Module) -> ResidualLayer:
+    assert isinstance(first, Snake) and isinstance(second, Snake)
+    assert isinstance(dilated, PackedConv1d) and isinstance(plain, PackedConv1d)
+    return ResidualLayer(
+        first.alpha, dilated.weight, dilated.bias, dilated.dilation, second.alpha, plain.weight, plain.bias
+    )
 
 
 def reflect_first(

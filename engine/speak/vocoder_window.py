@@ -86,9 +86,11 @@ def _spectra(vocoder: HiFT, windows: Sequence[FilterWindow], dtype: torch.dtype)
     """The spectra of the windows' sources. Rows near a cut are wrong and not among those that are needed."""
     config = vocoder.config
     packing, samples = _pack([window.source for window in windows])
-    spectrum, _ = packed_stft(samples, packing.cu_seqlens, n_fft=config.istft_n_fft, hop=config.istft_hop)
     firsts = [window.spans.samples.first // config.istft_hop for window in windows]
     lengths = [len(window.source) // config.istft_hop + 1 for window in windows]
+    spectrum, _ = packed_stft(
+        samples, packing.cu_seqlens, n_fft=config.istft_n_fft, hop=config.istft_hop, out_rows=sum(lengths)
+    )
     spans = [Span(first, first + length) for first, length in zip(firsts, lengths, strict=True)]
     return _Rows(spectrum.to(dtype), tuple(spans))
 
@@ -96,7 +98,7 @@ def _spectra(vocoder: HiFT, windows: Sequence[FilterWindow], dtype: torch.dtype)
 def _source_of_stage(vocoder: HiFT, stage: int, spectrum: _Rows, stages: Sequence[StageSpans]) -> _Rows:
     """The source at the rate and width of `stage`."""
     rows = spectrum.cut([one.spectrum for one in stages])
-    x, _ = vocoder.source_downs[stage](rows.x, rows.cu_seqlens)
+    x, _ = vocoder.source_downs[stage](rows.x, rows.cu_seqlens, sum(len(one.lowered) for one in stages))
     rows = _Rows(x, tuple(one.lowered for one in stages)).cut([one.source for one in stages])
     return _Rows(vocoder.source_resblocks[stage](rows.x, rows.cu_seqlens), rows.spans)
 

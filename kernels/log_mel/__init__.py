@@ -12,7 +12,11 @@ from antiphon.kernels.checks import check_dtype, check_same_device, check_shape
 from antiphon.kernels.log_mel import reference
 from antiphon.kernels.registry import Op
 
-OP = Op("log_mel", reference.log_mel)
+OP = Op(
+    "log_mel",
+    reference.log_mel,
+    library="nearly all of its time is a Fourier transform of 400 samples in float64, which is the library's",
+)
 
 
 def log_mel(

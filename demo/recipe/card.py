@@ -35,9 +35,14 @@ and {held_out_zh} Mandarin pairs of numbers are never added in training, neither
 Seed {seed}. {command}
 
 ## Measured
-By `python -m demo.recipe evaluate` on the files here, in the engine, streamed as the reference mode does. *Heard
-right*: the judge, a recogniser of its own architecture and features that learnt from real espeak-ng audio only,
-hears the expected sentence. Intervals are Wilson's, 95 %.
+By `python -m demo.recipe evaluate` on the files here, in the engine, streamed as callers have it by default. *Heard
+right*: the judge, a recogniser of its own architecture and features that learnt from real espeak-ng audio only
+(`demo/judge`), hears the expected sentence. Intervals are Wilson's, 95 %. Both streaming modes side by side, through a
+server: `benchmarks/results/quality.csv`, by `python -m benchmarks.bench_quality`.
+
+A sum is held out in both orders and in both ways of asking, spoken and written, in the language it is asked in. What
+training does see, in writing, is sums of larger numbers: "twenty three plus forty five" holds the digits of a held-out
+"three plus five", in another place of the number.
 
 {tables}
 
@@ -46,8 +51,7 @@ hears the expected sentence. Intervals are Wilson's, 95 %.
 
 ## Limits
 Voices unlike espeak-ng's are out of its world, human ones included. Words outside the domain can be repeated less
-well than those in it. The official streaming scheme draws its noise anew at every chunk, which can be seen as a
-line in a spectrogram.
+well than those in it.
 
 ## Licence
 Apache-2.0, as the rest of this repository. espeak-ng is GPL-3.0-or-later; its licence does not cover the sounds

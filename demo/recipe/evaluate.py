@@ -27,6 +27,7 @@ from demo.recipe.questions import (
     answer,
     ask_in_text,
     ask_recordings,
+    kind_of_unknown,
     share_right,
     sounds_of,
 )
@@ -59,7 +60,7 @@ class Checkpoint:
         )
 
     def speak(self, codes: Sequence[int]) -> np.ndarray:
-        """f32 at 22.05 kHz, streamed as the reference mode does; nothing for no codes."""
+        """f32 at 22.05 kHz, streamed as a caller has it; silence for no codes."""
         if not codes:
             return np.zeros(1, np.float32)
         stream = self.decoder.stream(keep_chunks=False)
@@ -79,6 +80,7 @@ def evaluate(checkpoint: Checkpoint, judge: Judge, corpus: Corpus, seed: int) ->
         },
         "memory, second turn right": _memory(checkpoint, corpus, seed).figures(),
         "no speech, said so": {name: share.figures() for name, share in _no_speech(checkpoint, seed).items()},
+        "outside the domain, said so": {name: share.figures() for name, share in _outside(checkpoint, corpus).items()},
         "speech rate by delivery": _delivery(checkpoint, corpus),
     }
     for name in ("known", "voices", "sums", "delivery", "unknown"):
@@ -152,6 +154,16 @@ def _no_speech(checkpoint: Checkpoint, seed: int) -> dict[str, Share]:
     lm = checkpoint.lm
     answers = answer(lm, [lm.chat_prompt([one]) for one in codes], [domain.UNKNOWN["en"]] * len(codes))
     return {name: share_right(answers[kind::3]) for kind, name in enumerate(("silence", "noise", "tones"))}
+
+
+def _outside(checkpoint: Checkpoint, corpus: Corpus) -> dict[str, Share]:
+    """The same of other languages and of questions that have no answer here, by what is unknown about them."""
+    clips, plan = corpus.tests["unknown"]
+    by_kind: dict[str, list[Answered]] = defaultdict(list)
+    answers = ask_recordings(checkpoint.lm, checkpoint.tokenizer, sounds_of(clips), plan)
+    for one, asked in zip(answers, plan, strict=True):
+        by_kind[kind_of_unknown(asked)].append(one)
+    return {kind: share_right(some) for kind, some in sorted(by_kind.items())}
 
 
 def _delivery(checkpoint: Checkpoint, corpus: Corpus) -> Figures:

@@ -1,4 +1,4 @@
-"""When buffered speech tokens become a chunk: the schedule of the official web demo.
+"""The streaming modes, and when buffered speech tokens become a chunk in the official one.
 
 Source: zai-org/GLM-4-Voice web_demo.py (`inference_fn`).
 """
@@ -14,7 +14,7 @@ OFFICIAL_SCHEDULE: Final = (25, 50, 100, 150, 200)  # tokens; the last one repea
 
 StreamingMode = Literal["seamless", "reference"]
 STREAMING_MODES: Final[tuple[str, ...]] = get_args(StreamingMode)
-DEFAULT_STREAMING: Final[StreamingMode] = "reference"
+DEFAULT_STREAMING: Final[StreamingMode] = "seamless"
 FinishReason = Literal["stop", "length"]
 FINISH_REASONS: Final[tuple[str, ...]] = get_args(FinishReason)
 

@@ -12,6 +12,7 @@ import torch
 from callers import Received, receive
 from checkpoints import tiny_checkpoint
 from compare import assert_close
+from engines import exact_engine
 from tolerances import TOLERANCE
 
 import antiphon
@@ -73,7 +74,7 @@ def run_beside_healthy(engine: antiphon.Engine, body: Callable[[], Awaitable[Non
 
 @pytest.fixture(scope="module")
 def engine() -> antiphon.Engine:
-    return antiphon.Engine.load(tiny_checkpoint(), device="cpu")
+    return exact_engine()
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 from callers import ask
 from checkpoints import tiny_checkpoint
 from compare import assert_close
+from engines import exact_engine
 from goldens import golden
 
 import antiphon
@@ -46,13 +47,13 @@ def test_clips_equal_the_models_and_leave_a_dialogue_beside_them_unchanged() -> 
     async def together() -> tuple[tuple[list[int], Float32Array], list[int], Float32Array]:
         return await asyncio.gather(dialogue(), encode(engine, pcm, rate), speak(engine, codes))
 
-    with antiphon.Engine.load(tiny_checkpoint(), device="cpu") as engine:
+    with exact_engine() as engine:
         alone_ids, alone_wave = asyncio.run(dialogue())
         (ids, wave), encoded, spoken = asyncio.run(together())
         assert ids == alone_ids
         assert_close(wave, alone_wave, 0.0, "the dialogue's wave beside clips")
         assert encoded == engine.tokenizer.encode(pcm, rate)
-        stream = engine.decoder.stream()
+        stream = engine.decoder.stream("reference")
         expected = np.concatenate([stream.push(codes), stream.finish("stop")])
         assert_close(spoken, expected, 0.0, "the clip's wave")
         stats = engine.stats

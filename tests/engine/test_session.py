@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from callers import Received, ask, receive
-from checkpoints import tiny_checkpoint
 from compare import assert_close
+from engines import exact_engine
 from goldens import golden
 
 import antiphon
@@ -19,7 +19,7 @@ from antiphon.events import FinishReason
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[antiphon.Engine]:
-    with antiphon.Engine.load(tiny_checkpoint(), device="cpu") as engine:
+    with exact_engine() as engine:
         yield engine
         stats = engine.stats
         assert (stats.dialogues, stats.turns, stats.free_pages) == (0, 0, stats.total_pages), stats
@@ -55,7 +55,7 @@ def test_a_turn_is_tok_encode_then_generate_then_dec_stream(engine: antiphon.Eng
     assert received.completed.finish_reason is FinishReason.STOP
     assert received.text == engine.lm.decode_text(received.answer_ids) and received.text
 
-    stream = engine.decoder.stream()
+    stream = engine.decoder.stream("reference")
     waves = []
     for token in received.answer_ids:
         speech = engine.lm.vocabulary.is_speech(token)
@@ -161,7 +161,7 @@ def test_answers_are_the_same_on_the_smallest_pool_that_holds_one() -> None:
 
             return await asyncio.gather(*map(one, texts))
 
-        with antiphon.Engine.load(tiny_checkpoint(), device="cpu", config=config) as engine:
+        with exact_engine(config) as engine:
             result = asyncio.run(run(engine))
             assert engine.stats.free_pages == engine.stats.total_pages
             return result

@@ -95,7 +95,9 @@ def test_stream_with_the_source_injected(decoder: SpeechDecoder, name: str, sche
 
 def test_long_stream(decoder: SpeechDecoder) -> None:
     chunks = _chunks_of(_load("stream_web_demo_long"))
-    stream = decoder.stream(source=lambda _, f0: np.zeros(256 * len(f0)))  # no source is known, and no wave compared
+    stream = decoder.stream(
+        "reference", source=lambda _, f0: np.zeros(256 * len(f0))
+    )  # no source is known, and no wave compared
     stream.push(np.concatenate([chunk["token"] for chunk in chunks]))
     stream.finish("stop")
     assert len(stream.chunks) == len(chunks)
@@ -107,7 +109,7 @@ def test_long_stream(decoder: SpeechDecoder) -> None:
 
 def test_with_the_official_draws(decoder: SpeechDecoder) -> None:
     data = _load("asis_cpu_rng")
-    stream = decoder.stream()
+    stream = decoder.stream("reference")
     stream.push(data["token"])
     wave = stream.finish("stop")
     (made,) = stream.chunks

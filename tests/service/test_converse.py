@@ -8,6 +8,7 @@ import pytest
 from callers import ask
 from checkpoints import tiny_checkpoint
 from conversations import LINEAR16, MULAW, SERVER_VAD, Call, config, host_of, ids_of, pcm16
+from engines import exact_engine
 from goldens import golden
 from google.rpc import error_details_pb2
 
@@ -26,7 +27,7 @@ Test = Callable[[Host], Awaitable[None]]
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[antiphon.Engine]:
-    with antiphon.Engine.load(tiny_checkpoint(), device="cpu") as engine:
+    with exact_engine() as engine:
         yield engine
 
 

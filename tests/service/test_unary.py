@@ -149,7 +149,7 @@ def test_tokenize_and_detokenize_are_the_two_ends_beside_running_dialogues(serve
         config=session_pb2.SessionConfig(input_audio=LINEAR16_8K, sampling=GREEDY, enable_turn_history=True),
         audio=linear16,
     )
-    stream = engine.decoder.stream()
+    stream = engine.decoder.stream("reference")
     wave = np.concatenate([stream.push(CODES), stream.finish("stop")])
     ids = engine.tokenizer.encode(np.frombuffer(linear16, "<i2") / np.float32(32_768), 8_000)
 

@@ -220,7 +220,7 @@ def test_tokenize_and_detokenize_are_the_two_ends_of_a_turn() -> None:
         pcm = decode_mu_law(mulaw_question())
         tokens = await client.tokenize(mulaw_question(), MULAW_8K)
         assert tokens == tiny_engine().tokenizer.encode(pcm, 8_000)
-        stream = tiny_engine().decoder.stream()
+        stream = tiny_engine().decoder.stream("reference")
         expected = np.concatenate([stream.push(tokens), stream.finish("stop")])
         pieces = [piece async for piece in client.detokenize(tokens)]
         assert [piece.sample_offset for piece in pieces] == list(

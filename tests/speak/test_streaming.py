@@ -1,4 +1,4 @@
-"""What must hold for a stream whatever it is fed."""
+"""What must hold for a stream in reference mode, whatever it is fed."""
 
 from collections.abc import Iterator
 
@@ -37,7 +37,7 @@ def _speak_all(stream: DecoderStream, pieces: list[list[int]]) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def whole(decoder: SpeechDecoder) -> np.ndarray:
-    return _speak_all(decoder.stream(schedule=SHORT), [_tokens(33)])
+    return _speak_all(decoder.stream("reference", schedule=SHORT), [_tokens(33)])
 
 
 @settings(max_examples=5, deadline=None)
@@ -45,14 +45,14 @@ def whole(decoder: SpeechDecoder) -> np.ndarray:
 def test_fed_in_pieces_equals_fed_whole(decoder: SpeechDecoder, whole: np.ndarray, cuts: list[int]) -> None:
     tokens = _tokens(33)
     pieces = [tokens[a:b] for a, b in zip([0, *cuts], [*cuts, 33], strict=True)]
-    assert np.array_equal(_speak_all(decoder.stream(schedule=SHORT), pieces), whole)
+    assert np.array_equal(_speak_all(decoder.stream("reference", schedule=SHORT), pieces), whole)
 
 
 def test_streams_run_together_equal_streams_alone(decoder: SpeechDecoder) -> None:
     fed = [_tokens(15, seed=1), _tokens(26, seed=2), _tokens(1, seed=3)]
-    alone = [decoder.stream(schedule=SHORT, source=_hum) for _ in fed]
+    alone = [decoder.stream("reference", schedule=SHORT, source=_hum) for _ in fed]
     expected = [_speak_all(stream, [tokens]) for stream, tokens in zip(alone, fed, strict=True)]
-    streams = [decoder.stream(schedule=SHORT, source=_hum) for _ in fed]
+    streams = [decoder.stream("reference", schedule=SHORT, source=_hum) for _ in fed]
     waves: list[list[np.ndarray]] = [[] for _ in fed]
     for stream, tokens in zip(streams, fed, strict=True):
         stream.feed(tokens)
@@ -67,7 +67,7 @@ def test_streams_run_together_equal_streams_alone(decoder: SpeechDecoder) -> Non
 
 
 def test_full_buffer_is_flushed_by_a_token_beyond_it_of_either_kind(decoder: SpeechDecoder) -> None:
-    by_speech, by_text = decoder.stream(schedule=SHORT), decoder.stream(schedule=SHORT)
+    by_speech, by_text = decoder.stream("reference", schedule=SHORT), decoder.stream("reference", schedule=SHORT)
     assert by_speech.push(_tokens(6)).size == by_text.push(_tokens(6)).size == 0
     assert by_text.push([]).size == 0
     flushed = by_text.push_text()
@@ -77,7 +77,7 @@ def test_full_buffer_is_flushed_by_a_token_beyond_it_of_either_kind(decoder: Spe
 
 
 def test_a_length_stop_keeps_the_official_fault(decoder: SpeechDecoder) -> None:
-    stopped, cut_off = decoder.stream(schedule=SHORT), decoder.stream(schedule=SHORT)
+    stopped, cut_off = decoder.stream("reference", schedule=SHORT), decoder.stream("reference", schedule=SHORT)
     assert np.array_equal(stopped.push(_tokens(10)), cut_off.push(_tokens(10)))
     assert stopped.finish("stop").size > 0
     assert cut_off.finish("length").size == 0
@@ -85,16 +85,16 @@ def test_a_length_stop_keeps_the_official_fault(decoder: SpeechDecoder) -> None:
 
 
 def test_a_stop_with_nothing_buffered_speaks_nothing(decoder: SpeechDecoder) -> None:
-    silent = decoder.stream()
+    silent = decoder.stream("reference")
     assert silent.finish().size == 0 and silent.chunks == []
-    flushed = decoder.stream(schedule=SHORT)
+    flushed = decoder.stream("reference", schedule=SHORT)
     flushed.push(_tokens(6))
     flushed.push_text()
     assert flushed.finish().size == 0
 
 
 def test_a_turn_of_one_token(decoder: SpeechDecoder) -> None:
-    stream = decoder.stream()
+    stream = decoder.stream("reference")
     assert stream.push([7]).size == 0
     wave = stream.finish()
     assert wave.shape == (6 * 256,) and wave.dtype == np.float32
@@ -104,7 +104,7 @@ def test_a_turn_of_one_token(decoder: SpeechDecoder) -> None:
 @pytest.mark.parametrize("schedule", [(1,), (5, 1), (2, 3, 1)])
 def test_chunks_of_a_few_tokens_lose_nothing(decoder: SpeechDecoder, schedule: tuple[int, ...]) -> None:
     """A first chunk of up to five tokens is no longer than the overlap: what it leaves out, the next ones speak."""
-    stream = decoder.stream(schedule=schedule)
+    stream = decoder.stream("reference", schedule=schedule)
     wave = _speak_all(stream, [_tokens(12)])
     assert [len(chunk.tokens) for chunk in stream.chunks][0] == schedule[0]
     assert stream.chunks[0].wave.size == 0
@@ -115,19 +115,19 @@ def test_chunks_of_a_few_tokens_lose_nothing(decoder: SpeechDecoder, schedule: t
 
 
 def test_long_turns_need_not_keep_their_chunks(decoder: SpeechDecoder, whole: np.ndarray) -> None:
-    stream = decoder.stream(schedule=SHORT, keep_chunks=False)
+    stream = decoder.stream("reference", schedule=SHORT, keep_chunks=False)
     assert np.array_equal(_speak_all(stream, [_tokens(33)]), whole)
     assert stream.chunks == []
 
 
 def _refusals(decoder: SpeechDecoder) -> Iterator[tuple[type[Exception], str, object]]:
-    ended = decoder.stream()
+    ended = decoder.stream("reference")
     ended.finish()
     mel = np.zeros((80, 2), dtype=np.float32)
     holed = mel.copy()
     holed[3, 1] = np.nan
     yield TokenError, r"tokens\[1\] is 512, .*expected 0 to 511", lambda: decoder.mel([1, 512])
-    yield TokenError, r"tokens\[0\] is -1", lambda: decoder.stream().push([-1])
+    yield TokenError, r"tokens\[0\] is -1", lambda: decoder.stream("reference").push([-1])
     yield TokenError, "tokens is empty", lambda: decoder.mel([])
     yield TokenError, "tokens is empty", lambda: decoder.mel_batch([[1], []])
     yield TokenError, "flat list", lambda: decoder.mel([[1], [2, 3]])
@@ -143,13 +143,13 @@ def _refusals(decoder: SpeechDecoder) -> Iterator[tuple[type[Exception], str, ob
         "mode 'seamles' is unknown; expected one of 'seamless', 'reference'",
         lambda: decoder.stream(mode="seamles"),
     )
-    yield InputError, "finish reason 'eos' is unknown", lambda: decoder.stream().finish("eos")
+    yield InputError, "finish reason 'eos' is unknown", lambda: decoder.stream("reference").finish("eos")
     yield InputError, "the stream was finished", lambda: ended.push([1])
     yield InputError, "the stream was finished", ended.finish
     yield (
         InputError,
         r"source has shape \[3\]",
-        lambda: _speak_all(decoder.stream(source=lambda *_: np.zeros(3)), [[1]]),
+        lambda: _speak_all(decoder.stream("reference", source=lambda *_: np.zeros(3)), [[1]]),
     )
 
 
@@ -160,7 +160,7 @@ def test_refusals_say_what_was_given_and_expected(decoder: SpeechDecoder) -> Non
 
 
 def test_a_refused_push_takes_nothing_in(decoder: SpeechDecoder, whole: np.ndarray) -> None:
-    stream = decoder.stream(schedule=SHORT)
+    stream = decoder.stream("reference", schedule=SHORT)
     with pytest.raises(TokenError):
         stream.push([1, 2, 600])
     assert np.array_equal(_speak_all(stream, [_tokens(33)]), whole)

@@ -8,11 +8,10 @@ from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
-from checkpoints import tiny_checkpoint
+from engines import exact_engine
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-import antiphon
 from antiphon.engine.clock import MonotonicClock
 from antiphon.engine.config import EngineConfig
 from antiphon.engine.service.keys import ApiKeys
@@ -63,7 +62,7 @@ def serving(
     """A server with an engine of its own, drained at the end."""
     clock = MonotonicClock()
     with (
-        antiphon.Engine.load(tiny_checkpoint(), device="cpu", config=engine) as model,
+        exact_engine(engine) as model,
         asyncio.Runner() as runner,
     ):
 

@@ -11,8 +11,8 @@ import grpc
 import grpc.aio
 import numpy as np
 from callers import Received, ask, receive
-from checkpoints import tiny_checkpoint
 from compare import assert_close
+from engines import exact_engine
 from goldens import golden
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from tolerances import TOLERANCE
@@ -333,4 +333,4 @@ def spoken(config: CallConfig = MANUAL, **changes: Any) -> CallConfig:
 @functools.cache
 def tiny_engine() -> antiphon.Engine:
     """One engine for all wire tests of a run."""
-    return antiphon.Engine.load(tiny_checkpoint(), device="cpu")
+    return exact_engine()

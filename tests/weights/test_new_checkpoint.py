@@ -117,7 +117,7 @@ def test_the_voice_is_neither_silent_nor_clipped() -> None:
     random = np.random.default_rng(1)
     mels = []
     for _ in range(2):
-        stream = decoder.stream()
+        stream = decoder.stream("reference")
         wave = np.concatenate([stream.push(random.integers(0, 512, 30).tolist()), stream.finish("stop")])
         assert 0.02 < wave.std() < 0.2 and np.abs(wave).max() < 0.95
         f0 = np.concatenate([chunk.f0 for chunk in stream.chunks])

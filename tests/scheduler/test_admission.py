@@ -1,0 +1,72 @@
+"""Who is admitted, and which turns a dialogue forgets: plain functions of numbers."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.scheduler.admission import Admission, Demand, StageTimes
+from antiphon.scheduler.capacity import turns_to_drop
+from antiphon.scheduler.settings import Costs
+
+
+def measured(**seconds: float) -> StageTimes:
+    times = StageTimes()
+    for stage, each in seconds.items():
+        times.observe(stage, 10, 10 * each)  # type: ignore[arg-type]
+    return times
+
+
+DEMAND = Demand.of_speech(speaking_share=0.5, solve_units=1_000)
+
+
+def test_calls_are_admitted_until_the_machine_is_as_full_as_it_may_be() -> None:
+    times = measured(lm_row=0.004, solve_frame=1e-4)  # half of 18.75 rows and of 1,000 frames: 87.5 ms a second
+    admission = Admission(most=0.85)
+    decisions = [admission.decide(times, DEMAND, dialogues) for dialogues in range(12)]
+    assert [one.admitted for one in decisions] == [True] * 9 + [False] * 3
+    assert decisions[8].utilisation == pytest.approx(9 * 0.0875)
+    waits = [one.retry_after for one in decisions[9:]]
+    assert waits == [20.0, 36.0, 50.0], "one of nine ends in 20 s; two of ten, three of eleven are needed later"
+
+
+def test_on_two_streams_the_fuller_one_counts() -> None:
+    times = measured(lm_row=0.004, solve_frame=1e-4)
+    assert Admission(parallel=True).decide(times, DEMAND, 0).utilisation == pytest.approx(0.05)
+
+
+def test_a_machine_that_measured_nothing_or_carries_nobody_admits() -> None:
+    assert Admission().decide(StageTimes(), DEMAND, 500).admitted
+    assert Admission().decide(measured(lm_row=10.0), DEMAND, 0).admitted
+
+
+def test_times_follow_what_is_measured_and_become_the_planners_costs() -> None:
+    times = StageTimes(weight=0.5, squared_share=0.01)
+    times.observe("solve_frame", times.solve_units(100), 4.0)  # 100 + 0.01 · 100² = 200 units
+    times.observe("solve_frame", 200, 8.0)
+    times.observe("solve_frame", 0, 3.0)
+    assert times.seconds == {"solve_frame": pytest.approx(0.03)}
+    assert times.costs() == Costs(solve_frame=0.03, solve_frame_squared=0.0003)
+    with pytest.raises(ValueError, match="-1"):
+        times.observe("lm_row", 5, -1.0)
+
+
+def test_an_overflow_drops_the_oldest_turns_until_half_is_free() -> None:
+    assert turns_to_drop([300, 300, 300], context=1_000) == 0
+    assert turns_to_drop([300, 300, 300, 99], context=1_000) == 0
+    assert turns_to_drop([300, 300, 300, 100], context=1_000) == 2
+    assert turns_to_drop([300, 300, 300, 100], context=1_000, opening=50) == 2
+    assert turns_to_drop([10, 900, 50], context=950) == 2
+    assert turns_to_drop([500, 700], context=1_000) == 1, "the last turn stays, though it is more than half"
+    with pytest.raises(ValueError, match="1200"):
+        turns_to_drop([300, 1200], context=1_000)
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=9), st.integers(0, 20), st.integers(81, 200))
+def test_what_is_left_fits_and_no_turn_goes_without_need(turns: list[int], opening: int, context: int) -> None:
+    dropped = turns_to_drop(turns, context=context, opening=opening)
+    left = opening + sum(turns[dropped:])
+    assert left < context and dropped < len(turns)
+    if dropped:
+        assert opening + sum(turns) >= context
+        assert left <= context // 2 or dropped == len(turns) - 1
+        assert left + turns[dropped - 1] > context // 2

@@ -104,7 +104,8 @@ class SegmentStream:
         guess = self._guess
         if guess is None or guess.request is not request:
             return
-        self._guess = replace(guess, result=result)
+        # Without the keys and values of all its segment, which are large.
+        self._guess = replace(guess, request=replace(request, past=None), result=replace(result, cache=None))
         stale = self._encoded - request.first_frame
         if stale > 0 and guess.floor == self._log_mel.floor and self._pending is None:
             # Closed blocks that a louder sound had touched were encoded again on the way.

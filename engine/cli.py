@@ -158,9 +158,10 @@ def _check_model(options: argparse.Namespace) -> None:
     """Raise InputError where no model is named and there is no default."""
     if options.model is None:
         raise InputError(
-            f"no model is named, and {_DEMO_MODEL} holds none. Name a model folder with --model or "
-            f"${_MODEL_VARIABLE}; `antiphon new-checkpoint DIR` makes one with random weights, `antiphon fetch DIR` "
-            "downloads the official one. `talk` and `say` can also ask a server: --server HOST:PORT."
+            f"no model is named, and there is none at {_DEMO_MODEL}, where a clone of the repository may bring one. "
+            f"Name a model folder with --model or ${_MODEL_VARIABLE}; `antiphon new-checkpoint DIR` makes one with "
+            "random weights, `antiphon fetch DIR` downloads the official one. `talk` and `say` can also ask a server: "
+            "--server HOST:PORT."
         )
 
 

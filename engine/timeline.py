@@ -70,6 +70,11 @@ def token_of_mel_frame(frame: MelFrame) -> SpeechToken:
     return SpeechToken(int(frame * _TOKENS_PER_FRAME))
 
 
+def tokens_of_mel_frames(frames: range) -> list[int]:
+    """The speech token of each mel frame, as `token_of_mel_frame`, quickly."""
+    return [frame * _TOKENS_PER_FRAME.numerator // _TOKENS_PER_FRAME.denominator for frame in frames]
+
+
 def first_mel_frame_of(token: SpeechToken | int) -> MelFrame:
     """The first mel frame that belongs to a speech token."""
     return MelFrame(ceil(token / _TOKENS_PER_FRAME))

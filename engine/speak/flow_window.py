@@ -19,7 +19,13 @@ import torch.nn.functional as F
 from antiphon.engine.speak.encoder_history import EncoderHistory
 from antiphon.engine.speak.flow import Flow, FlowSolve
 from antiphon.engine.speak.packing import Packing
-from antiphon.engine.timeline import MelFrame, first_mel_frame_of, mel_frames_of, token_of_mel_frame
+from antiphon.engine.timeline import (
+    MelFrame,
+    first_mel_frame_of,
+    mel_frames_of,
+    token_of_mel_frame,
+    tokens_of_mel_frames,
+)
 from antiphon.kernels.counter_normal import counter_normal
 
 # What a turn's seed is used for here: the third word of its counters. The LM's draws are 0, the source's 1 and 2.
@@ -135,8 +141,8 @@ class _Span:
 
     def token_rows(self, device: torch.device) -> torch.Tensor:
         """i64[frames]: the window's token that each frame belongs to."""
-        tokens = [token_of_mel_frame(MelFrame(self.first_frame + i)) - self.first_token for i in range(self.frames)]
-        return torch.tensor(tokens, device=device)
+        frames = range(self.first_frame, self.first_frame + self.frames)
+        return torch.tensor(tokens_of_mel_frames(frames), device=device) - self.first_token
 
 
 def _encode(

@@ -4,7 +4,7 @@ from typing import Final
 
 from antiphon.engine.speak.schedule import StageTimes
 
-_NEW_SHARE: Final = 0.2  # of the last id in the mean: what one forward with a long prefill takes soon fades
+_NEW_SHARE: Final = 0.05  # of the last id in the mean: one stall must not pass for a slow LM
 
 
 class Pace:

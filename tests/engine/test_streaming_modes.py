@@ -7,6 +7,7 @@ import pytest
 from callers import Received, receive
 from checkpoints import tiny_checkpoint
 from compare import assert_close
+from loops import Bench, tiny_parts
 
 import antiphon
 from antiphon.engine.cli import main
@@ -14,7 +15,7 @@ from antiphon.engine.config import EngineConfig, SessionConfig
 from antiphon.engine.speak.seamless_settings import SeamlessSettings
 from antiphon.engine.think.sampling import SamplingParams
 from antiphon.engine.timeline import mel_frames_of
-from antiphon.events import FinishReason
+from antiphon.events import AudioOutput, FinishReason
 
 
 def _asked(engine: antiphon.Engine, text: str, new_ids: int, **config: object) -> Received:
@@ -42,6 +43,24 @@ def test_by_default_every_end_speaks_all_that_was_said() -> None:
         cut = _asked(engine, "hello", 30, streaming="reference")
         assert cut.wave.size < mel_frames_of(len(_speech_tokens(engine, cut.answer_ids))) * 256
         assert engine.stats.free_pages == engine.stats.total_pages
+
+
+def test_an_answer_whose_lead_runs_out_speaks_what_it_has() -> None:
+    parts = tiny_parts()
+
+    def second_audio(seconds_lost: float) -> int:
+        """Samples of it, when the engine loses so many seconds after the first."""
+        bench = Bench(parts)
+        bench.ask("caller", 150)
+        while not bench.events("caller", AudioOutput):
+            bench.loop.step()
+        bench.clock.advance(seconds_lost)
+        while len(heard := bench.events("caller", AudioOutput)) < 2:
+            bench.loop.step()
+        return heard[1].samples.size
+
+    assert second_audio(0.0) == (mel_frames_of(25) - mel_frames_of(10)) * 256
+    assert second_audio(0.6) < second_audio(0.0)
 
 
 def test_a_clip_is_spoken_as_the_engine_speaks() -> None:

@@ -57,4 +57,4 @@ def test_the_pace_is_what_ids_and_chunks_took_lately() -> None:
     assert pace.times is not None
     assert (pace.times.token, pace.times.chunk) == pytest.approx((0.1, 0.3))
     pace.id_came(1.8)
-    assert pace.times.token == pytest.approx(0.2)
+    assert pace.times.token == pytest.approx(0.1 + 0.05 * 0.5)

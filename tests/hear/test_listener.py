@@ -72,7 +72,7 @@ def _guess(listener: Listener, block: int) -> int:
 
 @settings(max_examples=20, deadline=None)
 @given(
-    samples=st.integers(1, 40_000),
+    samples=st.integers(100, 40_000),
     loudness=st.lists(st.sampled_from([0.0, 1e-5, 1e-3, 0.1, 0.9]), min_size=1, max_size=6),
     sizes=st.lists(st.integers(1, 9_000), min_size=1, max_size=5).filter(lambda sizes: sum(sizes) > 500),
     pauses=st.lists(st.booleans(), min_size=1, max_size=5),
@@ -86,7 +86,7 @@ def test_a_guess_is_the_turn_that_ends_there_and_no_guess_shows_later(
     for piece, pause in zip(_pieces(pcm, sizes), itertools.cycle(pauses), strict=False):
         listener.push(piece)
         heard += piece.size
-        if pause:
+        if pause and heard >= 100:  # before that, all of it may still be in the resampler
             _guess(listener, 20)
             assert listener.likely == tokenizer(20).encode(pcm[:heard], rate)
     if pauses[-1]:

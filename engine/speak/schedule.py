@@ -8,8 +8,8 @@ from antiphon.engine.units import SPEECH_TOKEN_RATE, SPEECH_TOKENS_PER_BLOCK, TE
 
 _MARGIN_SECONDS: Final = 0.1  # of lead left when a chunk that was made early is heard
 _HEAD_ROOM: Final = 1.5  # times what a stage took lately is what it may take next
-# Of what a chunk plays, the most that making it may take for it to be made early: a small chunk costs more for each second
-# of speech, and where many turns share the device, small ones would leave all of them later still.
+# Of what a chunk plays, the most that making it may take for it to be made early: a small chunk costs more for each
+# second of speech, and where many turns share the device, small ones would leave all of them later still.
 _MOST_OF_PLAY: Final = 0.5
 # An LM that takes longer for an id than this falls behind whatever the chunks; small ones would only cost it more.
 _SECONDS_PER_ID: Final = float(
@@ -38,8 +38,8 @@ def next_chunk(
     """Tokens of the chunk that is due now, 0 where none is.
 
     A chunk is due when its size of the schedule is at hand, and never larger; but sooner, with what is at hand, when
-    the lead would run out while one more id is waited for. A remainder shorter than the first chunk joins its
-    neighbour once the turn has ended: then the chunk that is due takes all.
+    the lead would run out while one more id is waited for, unless the stages are too slow for that to help. A remainder
+    shorter than the first chunk joins its neighbour once the turn has ended: then the chunk that is due takes all.
     """
     size = sizes[min(chunks, len(sizes) - 1)]
     if ended:

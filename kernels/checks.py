@@ -30,6 +30,24 @@ def check_dtype(name: str, tensor: torch.Tensor, *expected: torch.dtype) -> None
         raise KernelArgumentError(f"{name} is {tensor.dtype}; expected {' or '.join(map(str, expected))}.")
 
 
+def check_unit_stride(**tensors: torch.Tensor) -> None:
+    """Refuse tensors whose last dimension's values do not lie side by side; their other strides may be any."""
+    for name, tensor in tensors.items():
+        if tensor.stride(-1) != 1 and tensor.shape[-1] > 1:
+            raise KernelArgumentError(
+                f"{name} has strides {list(tensor.stride())}; expected 1 for the last. Make it contiguous."
+            )
+
+
+def check_contiguous(**tensors: torch.Tensor) -> None:
+    """Refuse tensors that are not contiguous."""
+    for name, tensor in tensors.items():
+        if not tensor.is_contiguous():
+            raise KernelArgumentError(
+                f"{name} of shape {list(tensor.shape)} has strides {list(tensor.stride())}; expected it contiguous."
+            )
+
+
 def check_same_device(**tensors: torch.Tensor) -> None:
     """Refuse tensors that do not all live on one device."""
     devices = {str(tensor.device) for tensor in tensors.values()}

@@ -26,9 +26,9 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(size))
         self.eps = eps
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """f[N, size] → f[N, size]."""
-        return rms_norm(x, self.weight, self.eps)
+    def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """(the norm of x + residual, that sum): f[N, size] each."""
+        return rms_norm(x, self.weight, self.eps, residual)
 
 
 def rope_cos_sin(
@@ -102,9 +102,15 @@ class Block(nn.Module):
         self.mlp = MLP(config)
 
     def forward(
-        self, x: torch.Tensor, cos_sin: torch.Tensor, batch: PackedBatch, pages: LayerPages | None
-    ) -> torch.Tensor:
-        """f[N, hidden] → f[N, hidden]."""
-        x = x + self.self_attention(self.input_layernorm(x), cos_sin, batch, pages)
-        y: torch.Tensor = x + self.mlp(self.post_attention_layernorm(x))
-        return y
+        self,
+        x: torch.Tensor,  # f[N, hidden], what the layer before has yet to add to the stream
+        stream: torch.Tensor | None,  # f[N, hidden]; None before the first layer
+        cos_sin: torch.Tensor,
+        batch: PackedBatch,
+        pages: LayerPages | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(what is yet to be added to the stream, the stream): the next norm adds them as it reads them."""
+        normed, stream = self.input_layernorm(x, stream)
+        attended = self.self_attention(normed, cos_sin, batch, pages)
+        normed, stream = self.post_attention_layernorm(attended, stream)
+        return self.mlp(normed), stream

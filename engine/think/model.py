@@ -66,9 +66,11 @@ class _Transformer(nn.Module):
     def forward(self, ids: torch.Tensor, batch: PackedBatch, cache: PagedKVCache | None) -> torch.Tensor:
         x: torch.Tensor = self.embedding.word_embeddings(ids)
         cos_sin = rope_cos_sin(batch.positions, self.config.head_dim, self.config.rope_theta, x.dtype)
+        stream: torch.Tensor | None = None
         for index, block in enumerate(self.encoder.layers):
-            x = block(x, cos_sin, batch, None if cache is None else cache.layer(index))
-        y: torch.Tensor = self.encoder.final_layernorm(x)
+            x, stream = block(x, stream, cos_sin, batch, None if cache is None else cache.layer(index))
+        y: torch.Tensor
+        y, _ = self.encoder.final_layernorm(x, stream)
         return y
 
 

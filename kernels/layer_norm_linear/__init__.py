@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import torch
 
-from antiphon.kernels.checks import check, check_dtype, check_same_device, check_shape
+from antiphon.kernels.checks import check, check_dtype, check_same_device, check_shape, check_unit_stride
 from antiphon.kernels.layer_norm_linear import reference
 from antiphon.kernels.registry import Op
 
-OP = Op("layer_norm_linear", reference.layer_norm_linear)
+OP = Op("layer_norm_linear", reference.layer_norm_linear, "antiphon.kernels.layer_norm_linear.kernel")
 
 
 def layer_norm_linear(
@@ -32,5 +32,9 @@ def layer_norm_linear(
     for weight in weights:
         check_shape("weight", weight, (None, x.shape[1]))
         check_dtype("weight", weight, x.dtype)
-    check_same_device(x=x, norm_weight=norm_weight, weight=weights[0])
+        check_same_device(x=x, weight=weight)
+    check_dtype("norm_weight", norm_weight, x.dtype)
+    check_dtype("norm_bias", norm_bias, x.dtype)
+    check_same_device(x=x, norm_weight=norm_weight, norm_bias=norm_bias)
+    check_unit_stride(x=x, norm_weight=norm_weight, norm_bias=norm_bias)
     return OP.implementation(x.device)(x, norm_weight, norm_bias, weights, eps=eps)

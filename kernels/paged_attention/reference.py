@@ -38,7 +38,8 @@ def _attend(
     mask = None
     if queries > 1:
         mask = torch.ones(queries, context, dtype=torch.bool, device=q.device).tril(context - queries)
-    q_heads, k_heads, v_heads = (x.float().transpose(0, 1).unsqueeze(0) for x in (q, k, v))
+    wide = torch.promote_types(q.dtype, torch.float32)
+    q_heads, k_heads, v_heads = (x.to(wide).transpose(0, 1).unsqueeze(0) for x in (q, k, v))
     attended = F.scaled_dot_product_attention(
         q_heads, k_heads, v_heads, attn_mask=mask, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
     )

@@ -3,6 +3,11 @@
 from antiphon.kernels.costs import Cost
 
 
-def rms_norm_cost(rows: int, hidden: int, itemsize: int = 2) -> Cost:
-    """Rows read and written once, the weight read once; square, add, and two products an element."""
-    return Cost(bytes_moved=(2 * rows + 1) * hidden * itemsize, flops=4 * rows * hidden)
+def rms_norm_cost(rows: int, hidden: int, itemsize: int = 2, *, residual: bool = False) -> Cost:
+    """Rows read and written once, the weight read once; square, add, and two products an element.
+
+    With a residual, that is read and the sum written as well, for one more addition.
+    """
+    elements = rows * hidden
+    moved = (4 if residual else 2) * elements + hidden
+    return Cost(bytes_moved=moved * itemsize, flops=(5 if residual else 4) * elements)

@@ -9,11 +9,18 @@ modeling_chatglm.py; pages as in Kwon et al. 2023 (arXiv 2309.06180).
 
 import torch
 
-from antiphon.kernels.checks import check, check_dtype, check_same_device, check_shape
+from antiphon.kernels.checks import (
+    check,
+    check_contiguous,
+    check_dtype,
+    check_same_device,
+    check_shape,
+    check_unit_stride,
+)
 from antiphon.kernels.registry import Op
 from antiphon.kernels.rope_paged_write import reference
 
-OP = Op("rope_paged_write", reference.rope_paged_write)
+OP = Op("rope_paged_write", reference.rope_paged_write, "antiphon.kernels.rope_paged_write.kernel")
 
 
 def rope_paged_write(
@@ -26,6 +33,7 @@ def rope_paged_write(
     slot_mapping: torch.Tensor | None = None,  # i64[N]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(rotated q f[N, heads, D], rotated k f[N, kv_heads, D]) of q's dtype; computed in float32, rounded once."""
+    check_shape("q", q, (None, None, None))
     rows, _, head_dim = q.shape
     check_shape("k", k, (rows, None, head_dim))
     check_shape("v", v, tuple(k.shape))
@@ -36,6 +44,7 @@ def rope_paged_write(
     check_dtype("cos_sin", cos_sin, torch.float32)
     check(2 * cos_sin.shape[1] <= head_dim, f"{cos_sin.shape[1]} pairs to rotate do not fit into a head of {head_dim}.")
     check_same_device(q=q, k=k, v=v, cos_sin=cos_sin)
+    check_unit_stride(q=q, k=k, v=v)
     given = [x is not None for x in (k_pages, v_pages, slot_mapping)]
     check(all(given) or not any(given), "k_pages, v_pages and slot_mapping must be given together or not at all.")
     if k_pages is not None and v_pages is not None and slot_mapping is not None:
@@ -45,5 +54,6 @@ def rope_paged_write(
         check_dtype("k_pages", k_pages, q.dtype)
         check_dtype("v_pages", v_pages, q.dtype)
         check_dtype("slot_mapping", slot_mapping, torch.int64)
+        check_contiguous(k_pages=k_pages, v_pages=v_pages, slot_mapping=slot_mapping)
         check_same_device(q=q, k_pages=k_pages, v_pages=v_pages, slot_mapping=slot_mapping)
     return OP.implementation(q.device)(q, k, v, cos_sin, k_pages, v_pages, slot_mapping)

@@ -22,7 +22,8 @@ def rope_paged_write(
 
 def _rotate(x: torch.Tensor, cos_sin: torch.Tensor) -> torch.Tensor:
     rotated = 2 * cos_sin.shape[1]
-    even, odd = x[..., :rotated].float().reshape(*x.shape[:-1], -1, 2).unbind(-1)
+    wide = torch.promote_types(x.dtype, torch.float32)
+    even, odd = x[..., :rotated].to(wide).reshape(*x.shape[:-1], -1, 2).unbind(-1)
     cos, sin = cos_sin.unsqueeze(1).unbind(-1)
     turned = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1).flatten(-2)
     return torch.cat((turned.to(x.dtype), x[..., rotated:]), dim=-1)

@@ -5,11 +5,11 @@ Source: Shazeer 2020 (arXiv 2002.05202); order of the halves as MLP in glm-4-voi
 
 import torch
 
-from antiphon.kernels.checks import check, check_shape
+from antiphon.kernels.checks import check, check_shape, check_unit_stride
 from antiphon.kernels.registry import Op
 from antiphon.kernels.swiglu import reference
 
-OP = Op("swiglu", reference.swiglu)
+OP = Op("swiglu", reference.swiglu, "antiphon.kernels.swiglu.kernel")
 
 
 def swiglu(
@@ -19,4 +19,5 @@ def swiglu(
     check_shape("gate_up", gate_up, (None, None))
     check(gate_up.shape[1] % 2 == 0, f"gate_up has {gate_up.shape[1]} columns; expected an even number.")
     check(gate_up.is_floating_point(), f"gate_up is {gate_up.dtype}; expected a floating-point dtype.")
+    check_unit_stride(gate_up=gate_up)
     return OP.implementation(gate_up.device)(gate_up)

@@ -21,8 +21,9 @@ Delivery = Literal["", "slowly", "quickly"]
 LARGEST_OPERAND: Final[dict[Language, int]] = {"en": 20, "zh": 10}
 _HELD_OUT_SHARE: Final = 0.15
 _SPLIT_SEED: Final = 4
-_LARGEST_WRITTEN: Final = 79  # operand
-_SMALL_SHARE: Final = 0.6  # of the written operands
+_LARGEST_WRITTEN: Final = 59  # operand
+# Of the written operands. At 0.6 a trial knew the small sums by heart long before it could add the held-out ones.
+_SMALL_SHARE: Final = 0.25
 UNKNOWN: Final[dict[Language, str]] = {"en": "i do not know that", "zh": "我不知道"}
 
 
@@ -75,10 +76,10 @@ def _sum(first: int, second: int, language: Language) -> Iterator[Exchange]:
 
 
 def written_sum(language: Language, random: np.random.Generator) -> Exchange:
-    """A sum as text, in one of its phrasings: of larger numbers than are spoken, but most of its operands as small.
+    """A sum as text, in one of its phrasings: of larger numbers than are spoken, some of its operands as small.
 
-    Never a held-out one. Those that are left hold the digits of every held-out one inside larger numbers, so that it
-    can be told from them; its mirror image, or the same numbers taken away from one another, would give it away.
+    Never a held-out one. The others have the digits of every held-out one inside larger numbers, and from those it can
+    be worked out; its mirror image, or the same numbers taken away from one another, would simply tell it.
     """
     while True:
         first, second = (_written_operand(language, random) for _ in range(2))

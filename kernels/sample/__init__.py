@@ -17,11 +17,11 @@ logits_process.py); Holtzman et al. 2020 (arXiv 1904.09751) for top-p.
 
 import torch
 
-from antiphon.kernels.checks import check_dtype, check_same_device, check_shape
+from antiphon.kernels.checks import check, check_dtype, check_same_device, check_shape
 from antiphon.kernels.registry import Op
 from antiphon.kernels.sample import reference
 
-OP = Op("sample", reference.sample)
+OP = Op("sample", reference.sample, "antiphon.kernels.sample.kernel")
 
 
 def sample(
@@ -36,6 +36,7 @@ def sample(
     rows = logits.shape[0]
     check_shape("logits", logits, (rows, None))
     check_dtype("logits", logits, torch.float32)
+    check(1 <= logits.shape[1] < 2**31, f"logits has {logits.shape[1]} columns; expected 1 to {2**31 - 1}.")
     for name, column, dtype in (
         ("temperature", temperature, torch.float32),
         ("top_k", top_k, torch.int32),

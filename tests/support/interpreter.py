@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 from unittest import mock
 
@@ -16,6 +17,7 @@ def interpreted() -> Iterator[None]:
     """Within the block operations that have a kernel run it in Triton's interpreter (tests/conftest.py turns it on)."""
     from triton.runtime.interpreter import InterpreterBuilder
 
+    _patch_once()
     patches = mock.patch.multiple(InterpreterBuilder, create_dot=_dot, cast_impl=_cast)
     with use_backend("triton"), torch.inference_mode(), patches:
         yield
@@ -26,6 +28,26 @@ def among_nans(values: torch.Tensor, rows: int = 3) -> torch.Tensor:
     poison = torch.nan if values.is_floating_point() else torch.iinfo(values.dtype).max
     around = values.new_full((rows, *values.shape[1:]), poison)
     return torch.cat([around, values, around])[rows : rows + len(values)]
+
+
+@cache
+def _patch_once() -> None:
+    """Let the interpreter replace the language's functions at each launch, and not again at each call within it.
+
+    `tl.sum` and its like are such calls, and each would list all members of the language: 5 ms, for nothing.
+    """
+    import triton.language as tl
+    from triton.runtime import interpreter
+
+    patched: set[int] = set()
+
+    def call(function: Any, *args: Any, **kwargs: Any) -> Any:
+        if any(value is tl.core for value in function.fn.__globals__.values()) and id(tl.core) not in patched:
+            interpreter._patch_lang(function.fn)
+            patched.add(id(tl.core))
+        return function.rewrite()(*args, **kwargs)
+
+    interpreter.InterpretedFunction.__call__ = call
 
 
 def _dot(builder: Any, a: Any, b: Any, acc: Any, input_precision: Any, max_num_imprecise_acc: Any) -> Any:

@@ -26,7 +26,7 @@ def test_the_tables_hold_what_the_launchers_launch_and_all_of_it_fits() -> None:
 
 
 def test_the_compiler_gives_the_committed_figures_again() -> None:
-    ran = _resources("--check", "--recompile", "vq_nearest")
+    ran = _resources("--check", "--recompile", "swiglu")
     assert ran.returncode == 0, ran.stderr
 
 

@@ -1,4 +1,4 @@
-"""Functions that several Triton kernels call: which sequence a row belongs to, and sines that keep their precision.
+"""Functions that several Triton kernels call: which sequence a row belongs to, activations, sines of full precision.
 
 Imported by `kernel.py` files alone. `tl.sin` is not used: its exact reduction of huge angles spills registers wherever
 it is inlined.
@@ -19,6 +19,7 @@ _S_3 = tl.constexpr(-0.16666656732559204)
 _S_5 = tl.constexpr(0.008333017118275166)
 _S_7 = tl.constexpr(-0.00019806614727713168)
 _S_9 = tl.constexpr(2.6000532216130523e-06)
+_HALF_ROOT = tl.constexpr(0.7071067811865476)  # √½
 
 
 @triton.jit
@@ -60,6 +61,19 @@ def snake_of(x, alpha):
     angle = x * alpha
     s = _sine_within(angle, tl.floor(angle * _HALF_TURNS + 0.5))
     return x + s * s / (alpha + 1e-9)
+
+
+@triton.jit
+def gelu(x):
+    """The exact one, by erf."""
+    return 0.5 * x * (1.0 + tl.erf(x * _HALF_ROOT))
+
+
+@triton.jit
+def expm1_below_0(x):
+    """exp x − 1 for x up to 0; beyond, anything. Near 0 by its series, so that nothing cancels."""
+    near = x * (1.0 + x * (0.5 + x * (1.0 / 6 + x * (1.0 / 24 + x * (1.0 / 120 + x * (1.0 / 720))))))
+    return tl.where(x > -0.25, near, tl.exp(tl.minimum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)) - 1.0)
 
 
 @triton.jit

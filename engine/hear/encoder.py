@@ -205,14 +205,17 @@ class SpeechEncoder(nn.Module):
     def _stem(self, features: torch.Tensor, pack: _Pack) -> torch.Tensor:
         """Log-mel rows to encoder frames with their positions: f[ΣF, d_model]."""
         left = (_STEM_KERNEL - 1, 0)
-        x, cu_seqlens = packed_conv1d(features, self.conv1.weight, self.conv1.bias, pack.cu_mel_rows, padding=left)
+        x, cu_seqlens = packed_conv1d(
+            features, self.conv1.weight, self.conv1.bias, pack.cu_mel_rows, padding=left, activation="gelu"
+        )
         x, _ = packed_conv1d(
-            F.gelu(x),
+            x,
             self.conv2.weight,
             self.conv2.bias,
             cu_seqlens,
             stride=STEM_STRIDE,
             padding=left,
             out_rows=sum(span.context // STEM_STRIDE + span.frames for span in pack.spans),
+            activation="gelu",
         )
-        return pack.after_context(F.gelu(x)) + F.embedding(pack.positions, self.embed_positions.weight)
+        return pack.after_context(x) + F.embedding(pack.positions, self.embed_positions.weight)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from antiphon.kernels.packed_conv1d import packed_conv1d
+from antiphon.kernels.packed_conv1d.activations import Activation
 from antiphon.kernels.packed_conv_transpose1d import packed_conv_transpose1d
 
 
@@ -28,6 +29,7 @@ class PackedConv1d(nn.Module):
         x: torch.Tensor,  # f[ΣT, C_in]
         cu_seqlens: torch.Tensor,  # i32[S + 1]
         out_rows: int | None = None,  # ΣT_out, where it is known and not ΣT
+        activation: Activation | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (f[ΣT_out, C_out], its cu_seqlens)."""
         return packed_conv1d(
@@ -39,6 +41,7 @@ class PackedConv1d(nn.Module):
             padding=(self.padding, self.padding),
             dilation=self.dilation,
             out_rows=out_rows,
+            activation=activation,
         )
 
 

@@ -19,6 +19,7 @@ from antiphon.engine.speak.vocoder_blocks import F0Predictor, ResidualBlock, ref
 from antiphon.engine.weights.configs import VocoderConfig
 from antiphon.kernels.istft_head import istft_head
 from antiphon.kernels.packed_stft import packed_stft
+from antiphon.kernels.residual_blocks import residual_blocks
 
 _MAGNITUDE_LIMIT: Final = 100.0
 _LAST_SLOPE: Final = 0.01  # the activation before `conv_post` has torch's default slope, not the configured one
@@ -78,8 +79,9 @@ class HiFT(nn.Module):
         dtype = self.conv_pre.weight.dtype
         spectrum = spectrum.to(dtype)
         x, cu = self.conv_pre(mel.to(dtype), cu_seqlens)
+        x = F.leaky_relu(x, config.leaky_slope)
         for stage, upsample in enumerate(self.ups):
-            x, cu = upsample(F.leaky_relu(x, config.leaky_slope), cu)
+            x, cu = upsample(x, cu)
             if stage == len(self.ups) - 1:
                 x, cu = reflect_first(x, cu)
             x = x + self._source_at(stage, spectrum, cu_spectrum, len(x))
@@ -93,19 +95,19 @@ class HiFT(nn.Module):
         return fitted
 
     def fuse(self, stage: int, x: torch.Tensor, cu: torch.Tensor) -> torch.Tensor:
-        """The mean of the stage's residual blocks, which differ in kernel."""
+        """The mean of the stage's residual blocks, which differ in kernel, with the activation of the layer behind."""
         kernels = len(self.config.resblock_kernels)
-        blocks = self.resblocks[stage * kernels : (stage + 1) * kernels]
-        total = blocks[0](x, cu)
-        for block in blocks[1:]:
-            total = total + block(x, cu)
-        mean: torch.Tensor = total / kernels
-        return mean
+        blocks = []
+        for block in self.resblocks[stage * kernels : (stage + 1) * kernels]:
+            assert isinstance(block, ResidualBlock)
+            blocks.append(block.layers())
+        slope = _LAST_SLOPE if stage == len(self.ups) - 1 else self.config.leaky_slope
+        return residual_blocks(x, blocks, cu, slope=slope)
 
     def speak(self, x: torch.Tensor, cu: torch.Tensor) -> torch.Tensor:
-        """The wave of what the last stage made, f[ΣF, C]: f32[Σ(F − 1) · istft_hop]."""
+        """The wave of what the last stage made, activated, f[ΣF, C]: f32[Σ(F − 1) · istft_hop]."""
         config = self.config
-        x, cu = self.conv_post(F.leaky_relu(x, _LAST_SLOPE), cu)
+        x, cu = self.conv_post(x, cu)
         wave, _ = istft_head(
             x,
             cu,

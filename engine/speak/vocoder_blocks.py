@@ -6,12 +6,11 @@ Source: zai-org/GLM-4-Voice cosyvoice/hifigan/generator.py, cosyvoice/hifigan/f0
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from antiphon.engine.speak.convolution import PackedConv1d
 from antiphon.kernels.packed_conv1d import packed_conv1d
-from antiphon.kernels.residual_block import ResidualLayer, residual_block
+from antiphon.kernels.residual_blocks import ResidualLayer, residual_blocks
 
 
 class F0Predictor(nn.Module):
@@ -33,21 +32,14 @@ class F0Predictor(nn.Module):
         """Return f32[ΣT] in Hz, never negative."""
         x = mel
         for convolution in self.condnet.values():
-            x, _ = convolution(x, cu_seqlens)
-            x = _elu(x)
+            x, _ = convolution(x, cu_seqlens, activation="elu")
         # A convolution of one tap takes each sequence alone: a matrix product would round by the batch's size.
         f0, _ = packed_conv1d(x, self.classifier.weight[:, :, None], self.classifier.bias, cu_seqlens)
         return f0[:, 0].abs()
 
 
-def _elu(x: torch.Tensor) -> torch.Tensor:
-    """ELU whose rounding does not depend on where a value lies: torch's own rounds the last few of a tensor otherwise,
-    and F0 would hear the batch's other members."""
-    return F.relu(x) + torch.expm1(x.clamp(max=0))
-
-
 class Snake(nn.Module):
-    """The one trainable rate a channel of a Snake, under its name in the checkpoint; `residual_block` runs it."""
+    """The one trainable rate a channel of a Snake, under its name in the checkpoint; `residual_blocks` runs it."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -75,8 +67,12 @@ class ResidualBlock(nn.Module):
         cu_seqlens: torch.Tensor,  # i32[S + 1]
     ) -> torch.Tensor:
         """Return f[ΣT, C]."""
+        return residual_blocks(x, [self.layers()], cu_seqlens)
+
+    def layers(self) -> list[ResidualLayer]:
+        """The parameters, as the operation takes them: several blocks may go through it side by side."""
         parts = zip(self.activations1, self.convs1, self.activations2, self.convs2, strict=True)
-        return residual_block(x, [_layer(*part) for part in parts], cu_seqlens)
+        return [_layer(*part) for part in parts]
 
 
 def _layer(first: nn.Module, dilated: nn.Module, second: nn.Module, plain: nn.Module) -> ResidualLayer:

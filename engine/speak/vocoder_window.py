@@ -35,7 +35,7 @@ def filter_windows(vocoder: HiFT, windows: Sequence[FilterWindow]) -> list[torch
     spectrum = _spectra(vocoder, windows, dtype)
     packing, x = _pack([window.mel.to(dtype) for window in windows])
     x, _ = vocoder.conv_pre(x, packing.cu_seqlens)
-    rows = _Rows(x, tuple(window.mel for window in spans))
+    rows = _Rows(F.leaky_relu(x, config.leaky_slope), tuple(window.mel for window in spans))
     for stage in range(len(vocoder.ups)):
         stages = [window.stages[stage] for window in spans]
         source = _source_of_stage(vocoder, stage, spectrum, stages)
@@ -105,7 +105,7 @@ def _source_of_stage(vocoder: HiFT, stage: int, spectrum: _Rows, stages: Sequenc
 
 def _joined(vocoder: HiFT, stage: int, rows: _Rows, stages: Sequence[StageSpans]) -> _Rows:
     """`rows` at the next rate, at the last stage with its reflected row: where the source is added."""
-    x, _ = vocoder.ups[stage](F.leaky_relu(rows.x, vocoder.config.leaky_slope), rows.cu_seqlens)
+    x, _ = vocoder.ups[stage](rows.x, rows.cu_seqlens)
     rows = _Rows(x, tuple(one.raised for one in stages)).cut([one.upsampled for one in stages])
     if stage < len(vocoder.ups) - 1:
         return rows

@@ -12,9 +12,8 @@ import triton.language as tl
 
 from antiphon.kernels.checks import KERNEL_FLOATS, check_dtype
 from antiphon.kernels.feed_forward_gelu.tuned import DOWN, UP
+from antiphon.kernels.jit_functions import gelu
 from antiphon.kernels.targets import target_of
-
-_HALF_ROOT = tl.constexpr(0.7071067811865476)  # √½
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -61,9 +60,8 @@ def _up(
         w = tl.load(weight + column[None, :] * channels + at[:, None], mask=deep[:, None] & wide[None, :], other=0.0)
         acc = tl.dot(normed.to(w.dtype), w, acc, input_precision="tf32x3")
     acc += tl.load(bias + column, mask=wide, other=0.0).to(tl.float32)[None, :]
-    active = 0.5 * acc * (1.0 + tl.erf(acc * _HALF_ROOT))
     out = row.to(tl.int64)[:, None] * inner + column[None, :]
-    tl.store(hidden + out, active.to(hidden.dtype.element_ty), mask=real[:, None] & wide[None, :])
+    tl.store(hidden + out, gelu(acc).to(hidden.dtype.element_ty), mask=real[:, None] & wide[None, :])
 
 
 @triton.jit(do_not_specialize=["rows"])

@@ -11,6 +11,7 @@ import torch
 
 from antiphon.kernels.checks import check, check_dtype, check_same_device, check_shape
 from antiphon.kernels.packed_conv1d import reference
+from antiphon.kernels.packed_conv1d.activations import ACTIVATIONS, Activation
 from antiphon.kernels.registry import Op
 
 OP = Op("packed_conv1d", reference.packed_conv1d, "antiphon.kernels.packed_conv1d.kernel")
@@ -26,6 +27,7 @@ def packed_conv1d(
     padding: tuple[int, int] = (0, 0),  # zero rows before and after each sequence
     dilation: int = 1,
     out_rows: int | None = None,  # ΣT_out: given, the kernel need not read it back where lengths change
+    activation: Activation | None = None,  # "elu" or "gelu", of what comes out
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (y f[ΣT_out, C_out], its cu_seqlens i32[S + 1]); the latter is the argument where no length changes."""
     check_shape("x", x, (None, None))
@@ -46,5 +48,19 @@ def packed_conv1d(
         stride >= 1 and dilation >= 1 and min(padding) >= 0,
         f"{stride=} and {dilation=} must be at least 1, {padding=} at least 0.",
     )
+    check(
+        activation is None or activation in ACTIVATIONS,
+        f"{activation=}; expected None or one of {', '.join(map(repr, ACTIVATIONS))}.",
+    )
     run = OP.implementation(x.device)
-    return run(x, weight, bias, cu_seqlens, stride=stride, padding=padding, dilation=dilation, out_rows=out_rows)
+    return run(
+        x,
+        weight,
+        bias,
+        cu_seqlens,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        out_rows=out_rows,
+        activation=activation,
+    )

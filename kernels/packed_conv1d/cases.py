@@ -5,6 +5,7 @@ from typing import Final
 import torch
 
 from antiphon.kernels.cases import Call, Case
+from antiphon.kernels.packed_conv1d.activations import Activation
 from antiphon.kernels.packed_conv1d.cost import packed_conv1d_cost
 from antiphon.kernels.packed_conv1d.order import taps_outermost
 
@@ -21,6 +22,7 @@ def _case(
     *,
     stride: int = 1,
     padding: tuple[int, int] | None = None,
+    activation: Activation | None = None,
 ) -> Case:
     around = (taps // 2, taps // 2) if padding is None else padding
     rows_out = sum((length + sum(around) - taps) // stride + 1 for length in lengths)
@@ -30,7 +32,7 @@ def _case(
         weight = torch.randn(widths[1], widths[0], taps, device=device, dtype=dtype) / (widths[0] * taps) ** 0.5
         bias = torch.randn(widths[1], device=device, dtype=dtype)
         offsets = torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
-        given = {"stride": stride, "padding": around, "out_rows": rows_out}
+        given = {"stride": stride, "padding": around, "out_rows": rows_out, "activation": activation}
         return Call((x, taps_outermost(weight), bias, offsets), given)
 
     return Case(
@@ -47,8 +49,8 @@ def _cases() -> tuple[Case, ...]:
     cases = []
     for dtype in (torch.float32, torch.bfloat16):
         cases += [
-            _case("stem", dtype, (400, 400), (128, 1_280), 3, padding=(2, 0)),
-            _case("stem", dtype, (400, 400), (1_280, 1_280), 3, stride=2, padding=(2, 0)),
+            _case("stem", dtype, (400, 400), (128, 1_280), 3, padding=(2, 0), activation="gelu"),
+            _case("stem", dtype, (400, 400), (1_280, 1_280), 3, stride=2, padding=(2, 0), activation="gelu"),
             _case("flow", dtype, frames, (256, 256), 3),
             _case("flow down", dtype, frames, (256, 256), 3, stride=2),
             _case("vocoder in", dtype, frames, (80, 512), 7),
@@ -58,8 +60,8 @@ def _cases() -> tuple[Case, ...]:
         ]
     return (
         *cases,
-        _case("F0 in", torch.float32, frames, (80, 512), 3),
-        _case("F0", torch.float32, frames, (512, 512), 3),
+        _case("F0 in", torch.float32, frames, (80, 512), 3, activation="elu"),
+        _case("F0", torch.float32, frames, (512, 512), 3, activation="elu"),
         _case("F0 out", torch.float32, frames, (512, 1), 1),
         _case("source mix", torch.float32, tuple(256 * n for n in frames), (9, 1), 1),
     )

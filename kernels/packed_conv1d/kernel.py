@@ -2,8 +2,8 @@
 
 A program makes one tile of output rows and channels. It walks over the taps, and for each over the input channels; rows
 beyond a sequence's ends are not loaded and count as zeros, so that nothing of a neighbour is ever seen. The epilogue
-adds bias and residual and may put the next layer's Snake on what it writes. Tile sizes do not depend on the number of
-rows: a row comes out the same bits in any company.
+adds bias and residual, and puts the next layer's activation on what it writes. Tile sizes do not depend on the number
+of rows: a row comes out the same bits in any company.
 """
 
 import torch
@@ -11,7 +11,8 @@ import triton
 import triton.language as tl
 
 from antiphon.kernels.checks import KERNEL_FLOATS, check_dtype
-from antiphon.kernels.jit_functions import sequence_of, snake_of
+from antiphon.kernels.jit_functions import expm1_below_0, gelu, sequence_of, snake_of
+from antiphon.kernels.packed_conv1d.activations import Activation
 from antiphon.kernels.packed_conv1d.reference import offsets_out
 from antiphon.kernels.packed_conv1d.tuned import tile_for
 from antiphon.kernels.targets import target_of
@@ -23,6 +24,7 @@ def _conv1d(
     weight,  # f[C_out, C_in, K] of any strides
     bias,  # f[C_out], or any pointer
     residual,  # f[rows_out, C_out], or any pointer
+    total,  # f[rows_out, C_out], or any pointer
     alpha,  # f[C_out], or any pointer
     y,  # f[rows_out, C_out], or any pointer
     activated,  # f[rows_out, C_out], or any pointer
@@ -40,8 +42,13 @@ def _conv1d(
     weight_stride_out,
     weight_stride_in,
     weight_stride_tap,
+    divisor,
+    slope,
     HAS_BIAS: tl.constexpr,
     HAS_RESIDUAL: tl.constexpr,
+    HAS_TOTAL: tl.constexpr,
+    HAS_DIVISOR: tl.constexpr,
+    ACTIVATION: tl.constexpr,  # "none", "elu", "gelu" or "leaky_relu"
     HAS_SNAKE: tl.constexpr,
     HAS_RAW: tl.constexpr,
     WHOLE_DEPTH: tl.constexpr,  # BLOCK_K divides C_in
@@ -86,6 +93,16 @@ def _conv1d(
     writes = (rows < rows_out)[:, None] & wide[None, :]
     if HAS_RESIDUAL:
         acc += tl.load(residual + out, mask=writes, other=0.0).to(tl.float32)
+    if HAS_TOTAL:
+        acc += tl.load(total + out, mask=writes, other=0.0).to(tl.float32)
+    if HAS_DIVISOR:
+        acc = tl.div_rn(acc, divisor)
+    if ACTIVATION == "elu":
+        acc = tl.where(acc > 0, acc, expm1_below_0(acc))
+    elif ACTIVATION == "gelu":
+        acc = gelu(acc)
+    elif ACTIVATION == "leaky_relu":
+        acc = tl.where(acc > 0, acc, acc * slope)
     rounded = acc.to(x.dtype.element_ty)
     if HAS_RAW:
         tl.store(y + out, rounded, mask=writes)
@@ -106,11 +123,15 @@ def convolve(
     left: int,
     dilation: int,
     residual: torch.Tensor | None = None,  # f[rows_out, C_out]
-    y: torch.Tensor | None = None,  # f[rows_out, C_out]: where to write the sum
+    total: torch.Tensor | None = None,  # f[rows_out, C_out]: added too, before the division
+    divisor: int = 1,
+    activation: Activation | None = None,
+    slope: float = 0.0,  # of "leaky_relu"
+    y: torch.Tensor | None = None,  # f[rows_out, C_out]: where to write what comes of it
     alpha: torch.Tensor | None = None,  # f[C_out]
     activated: torch.Tensor | None = None,  # f[rows_out, C_out]: where to write its Snake
 ) -> None:
-    """One launch; `residual` may be the memory of `y`."""
+    """One launch; `residual` or `total` may be the memory of `y`."""
     check_dtype("x", x, *KERNEL_FLOATS)
     if rows_out == 0:
         return
@@ -123,6 +144,7 @@ def convolve(
         weight,
         x if bias is None else bias,
         x if residual is None else residual.contiguous(),
+        x if total is None else total,
         x if alpha is None else alpha,
         x if y is None else y,
         x if activated is None else activated,
@@ -138,8 +160,13 @@ def convolve(
         channels_out,
         taps,
         *weight.stride(),
+        float(divisor),
+        slope,
         HAS_BIAS=bias is not None,
         HAS_RESIDUAL=residual is not None,
+        HAS_TOTAL=total is not None,
+        HAS_DIVISOR=divisor != 1,
+        ACTIVATION=activation or "none",
         HAS_SNAKE=activated is not None,
         HAS_RAW=y is not None,
         WHOLE_DEPTH=channels_in % tile.depth == 0,
@@ -162,6 +189,7 @@ def packed_conv1d(
     padding: tuple[int, int] = (0, 0),
     dilation: int = 1,
     out_rows: int | None = None,
+    activation: Activation | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """As the reference. Where lengths change, S is over one and `out_rows` is not given, the total is read back."""
     left, right = padding
@@ -174,5 +202,17 @@ def packed_conv1d(
     else:
         rows = int(cu_out[-1]) if out_rows is None else out_rows
     y = x.new_empty(rows, weight.shape[0])
-    convolve(x, weight, bias, cu_seqlens, cu_out, rows, stride=stride, left=left, dilation=dilation, y=y)
+    convolve(
+        x,
+        weight,
+        bias,
+        cu_seqlens,
+        cu_out,
+        rows,
+        stride=stride,
+        left=left,
+        dilation=dilation,
+        activation=activation,
+        y=y,
+    )
     return y, cu_out

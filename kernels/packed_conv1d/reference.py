@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 
+from antiphon.kernels.packed_conv1d.activations import Activation, activate
 from antiphon.kernels.packing import runs_of
 
 
@@ -16,13 +17,14 @@ def packed_conv1d(
     padding: tuple[int, int] = (0, 0),
     dilation: int = 1,
     out_rows: int | None = None,
+    activation: Activation | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Differentiable; the definition of correct."""
     left, right = padding
     shrinkage = left + right - dilation * (weight.shape[2] - 1) - 1
     outputs = [_one(rows, weight, bias, stride, left, right, dilation, shrinkage) for rows in runs_of(x, cu_seqlens)]
     y = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-    return y, offsets_out(cu_seqlens, stride, shrinkage)
+    return activate(y, activation), offsets_out(cu_seqlens, stride, shrinkage)
 
 
 def offsets_out(

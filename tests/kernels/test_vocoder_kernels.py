@@ -18,7 +18,7 @@ from antiphon.kernels.packed_conv1d import packed_conv1d
 from antiphon.kernels.packed_conv1d.order import taps_outermost
 from antiphon.kernels.packed_conv_transpose1d import packed_conv_transpose1d
 from antiphon.kernels.packed_stft import packed_stft
-from antiphon.kernels.residual_block import ResidualLayer, residual_block
+from antiphon.kernels.residual_blocks import ResidualLayer, residual_blocks
 from antiphon.kernels.snake import snake
 
 # The interpreter's tiles of a convolution have 32 rows, or 16 where there are few channels.
@@ -48,8 +48,8 @@ def _check(op: str, actual: torch.Tensor, expected: torch.Tensor, dtype: torch.d
         ([65, 1, 7, 32], (18, 33), 16, {"stride": 8, "padding": (4, 4)}),  # two too short for a single row
         ([33], (17, 40), 5, {"padding": (10, 10), "dilation": 5}),
         ([31, 1, 32], (17, 40), 5, {"padding": (10, 10), "dilation": 5}),
-        ([17, 15], (16, 32), 3, {"padding": (2, 0)}),
-        ([16, 1], (9, 1), 1, {}),
+        ([17, 15], (16, 32), 3, {"padding": (2, 0), "activation": "elu"}),
+        ([16, 1], (9, 1), 1, {"activation": "gelu"}),
     ],
 )
 def test_convolution(lengths: list[int], widths: tuple[int, int], kernel: int, given: dict[str, Any]) -> None:
@@ -100,11 +100,14 @@ def _widened(layer: ResidualLayer) -> ResidualLayer:
 
 
 @pytest.mark.parametrize("lengths", [[1], [33], [31, 1, 5]])
-def test_residual_block(lengths: list[int]) -> None:
+def test_residual_blocks(lengths: list[int]) -> None:
     x, layers = among_nans(_random(sum(lengths), 33)), _layers(33)
     with interpreted():
-        y = residual_block(x, layers, _cu(lengths))
-    _check("residual_block", y, residual_block(x.double(), [_widened(layer) for layer in layers], _cu(lengths)))
+        alone = residual_blocks(x, [layers], _cu(lengths))
+        y = residual_blocks(x, [layers, layers[1:]], _cu(lengths), slope=0.1)
+    wide = [_widened(layer) for layer in layers]
+    _check("residual_blocks", alone, residual_blocks(x.double(), [wide], _cu(lengths)))
+    _check("residual_blocks", y, residual_blocks(x.double(), [wide, wide[1:]], _cu(lengths), slope=0.1))
 
 
 def test_a_sequence_comes_out_the_same_bits_in_any_company() -> None:
@@ -114,7 +117,7 @@ def test_a_sequence_comes_out_the_same_bits_in_any_company() -> None:
 
     def run(rows: list[torch.Tensor]) -> list[torch.Tensor]:
         cu = _cu([len(one) for one in rows])
-        x, cu_x = packed_conv_transpose1d(residual_block(torch.cat(rows), layers, cu), weight, None, cu, stride=2)
+        x, cu_x = packed_conv_transpose1d(residual_blocks(torch.cat(rows), [layers], cu), weight, None, cu, stride=2)
         y, cu_y = packed_conv1d(x, down, None, cu_x, stride=2, padding=(1, 1))
         return list(y.split(cu_y.diff().tolist()))
 
@@ -138,7 +141,7 @@ def test_a_nan_stays_in_its_sequence() -> None:
 
     def run(x: torch.Tensor, rows: torch.Tensor, f0: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
         return [
-            (residual_block(x, layers, cu), cu),
+            (residual_blocks(x, [layers], cu), cu),
             packed_conv_transpose1d(x, weight, None, cu, stride=2, padding=1),
             istft_head(rows, cu, **HEAD),
             packed_stft(x.flatten(), 20 * cu, n_fft=16, hop=4),
@@ -226,10 +229,13 @@ def test_refusals_show_the_numbers() -> None:
     with interpreted():
         with pytest.raises(KernelArgumentError, match=r"x is torch.float64; expected torch.float32 or torch.bfloat16"):
             packed_conv1d(_random(4, 2).double(), _random(3, 2, 1).double(), None, _cu([4]))
-        with pytest.raises(KernelArgumentError, match=r"weight_2 of layer 1 has 4 taps; expected an odd number"):
-            layers = _layers(2)
-            residual_block(_random(4, 2), [layers[0], replace(layers[1], weight_2=_random(2, 2, 4))], _cu([4]))
         with pytest.raises(
-            KernelArgumentError, match=r"weight_1 of layer 0 has shape \[2, 2, 3\]; expected \[3, 3, any\]"
+            KernelArgumentError, match=r"weight_2 of layer 1 of block 0 has 4 taps; expected an odd number"
         ):
-            residual_block(_random(4, 3), _layers(2), _cu([4]))
+            layers = _layers(2)
+            even = replace(layers[1], weight_2=_random(2, 2, 4))
+            residual_blocks(_random(4, 2), [[layers[0], even]], _cu([4]))
+        with pytest.raises(
+            KernelArgumentError, match=r"weight_1 of layer 0 of block 0 has shape \[2, 2, 3\]; expected \[3, 3, any\]"
+        ):
+            residual_blocks(_random(4, 3), [_layers(2)], _cu([4]))

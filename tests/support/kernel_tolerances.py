@@ -10,7 +10,7 @@ KERNEL_TOLERANCE: dict[tuple[str, str], float] = {
     ("packed_conv1d", "bfloat16"): 4e-3,  # the last rounding
     ("packed_conv_transpose1d", "float32"): 2e-6,
     ("packed_upsample", "float32"): 2e-6,
-    ("residual_block", "float32"): 5e-6,  # four such sums, one after another
+    ("residual_blocks", "float32"): 5e-6,  # four such sums, one after another
     ("conv_norm_mish", "float32"): 3e-6,  # such a sum, over its deviation
     ("conv_norm_mish", "bfloat16"): 4e-3,  # the last rounding: sums stay float32 until then
     ("feed_forward_gelu", "float32"): 2e-6,

@@ -1,20 +1,37 @@
-"""`residual_block` in plain torch: the operations it is made of, one after another."""
+"""`residual_blocks` in plain torch: the operations it is made of, one after another."""
 
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 
 from antiphon.kernels.packed_conv1d.reference import packed_conv1d
-from antiphon.kernels.residual_block.layer import ResidualLayer
+from antiphon.kernels.residual_blocks.layer import ResidualLayer
 from antiphon.kernels.snake.reference import snake
 
 
-def residual_block(
+def residual_blocks(
+    x: torch.Tensor,  # f[ΣT, C]
+    blocks: Sequence[Sequence[ResidualLayer]],
+    cu_seqlens: torch.Tensor,  # i32[S + 1]
+    *,
+    slope: float,
+) -> torch.Tensor:
+    """Differentiable; the definition of correct. f[ΣT, C]."""
+    y = _one(x, blocks[0], cu_seqlens)
+    for layers in blocks[1:]:
+        y = y + _one(x, layers, cu_seqlens)
+    if len(blocks) > 1:
+        y = y / len(blocks)
+    return y if slope == 1 else F.leaky_relu(y, slope)
+
+
+def _one(
     x: torch.Tensor,  # f[ΣT, C]
     layers: Sequence[ResidualLayer],
     cu_seqlens: torch.Tensor,  # i32[S + 1]
 ) -> torch.Tensor:
-    """Differentiable; the definition of correct. f[ΣT, C]."""
+    """f[ΣT, C]."""
     for layer in layers:
         reach = layer.dilation * (layer.weight_1.shape[2] - 1) // 2
         y, _ = packed_conv1d(

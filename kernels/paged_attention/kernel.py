@@ -10,6 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
+from antiphon.kernels.checks import KERNEL_FLOATS, check_dtype
 from antiphon.kernels.jit_attention import HIDDEN, LOG2_E, attend, mean_of, sequence_of_tile
 from antiphon.kernels.paged_attention.tuned import DECODE, PREFILL, SPLITS_AT_ONCE
 from antiphon.kernels.targets import target_of
@@ -212,7 +213,8 @@ def paged_attention(
     block_tables: torch.Tensor,  # i32[S, max_pages]
     scale: float,
 ) -> torch.Tensor:
-    """As the reference. Of no more queries than sequences, all are taken as decodes."""
+    """As the reference, for float32, bfloat16 and float16. Of no more queries than sequences, all count as decodes."""
+    check_dtype("q", q, *KERNEL_FLOATS)
     rows, heads, head_dim = q.shape
     sequences, table_width = block_tables.shape
     page_size, kv_heads = k_pages.shape[1], k_pages.shape[2]

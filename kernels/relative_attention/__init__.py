@@ -14,11 +14,11 @@ this one.
 
 import torch
 
-from antiphon.kernels.checks import check, check_dtype, check_same_device, check_shape
+from antiphon.kernels.checks import check, check_contiguous, check_dtype, check_same_device, check_shape
 from antiphon.kernels.registry import Op
 from antiphon.kernels.relative_attention import reference
 
-OP = Op("relative_attention", reference.relative_attention)
+OP = Op("relative_attention", reference.relative_attention, "antiphon.kernels.relative_attention.kernel")
 
 
 def relative_attention(
@@ -53,10 +53,21 @@ def relative_attention(
     check_shape("positions", positions, (max_seqlen_k + max_seqlen - 1, *q.shape[1:]))
     check_shape("bias_u", bias_u, tuple(q.shape[1:]))
     check_shape("bias_v", bias_v, tuple(q.shape[1:]))
-    for name, tensor in (("k", k), ("v", v), ("positions", positions)):
+    check(q.is_floating_point(), f"q is {q.dtype}; expected a floating-point dtype.")
+    for name, tensor in (("k", k), ("v", v), ("positions", positions), ("bias_u", bias_u), ("bias_v", bias_v)):
         check_dtype(name, tensor, q.dtype)
     check_dtype("cu_seqlens", cu_seqlens, torch.int32)
-    check_same_device(q=q, k=k, v=v, positions=positions, cu_seqlens=cu_seqlens, cu_seqlens_k=cu_seqlens_k)
+    check_same_device(
+        q=q,
+        k=k,
+        v=v,
+        positions=positions,
+        bias_u=bias_u,
+        bias_v=bias_v,
+        cu_seqlens=cu_seqlens,
+        cu_seqlens_k=cu_seqlens_k,
+    )
+    check_contiguous(cu_seqlens=cu_seqlens, cu_seqlens_k=cu_seqlens_k)
     check(block >= 1, f"{block=} must be at least 1.")
     return OP.implementation(q.device)(
         q,

@@ -19,11 +19,18 @@ from typing import Literal
 
 import torch
 
-from antiphon.kernels.checks import check, check_dtype, check_same_device, check_shape
+from antiphon.kernels.checks import (
+    check,
+    check_contiguous,
+    check_dtype,
+    check_same_device,
+    check_shape,
+    check_unit_stride,
+)
 from antiphon.kernels.registry import Op
 from antiphon.kernels.varlen_attention import reference
 
-OP = Op("varlen_attention", reference.varlen_attention)
+OP = Op("varlen_attention", reference.varlen_attention, "antiphon.kernels.varlen_attention.kernel")
 
 Mask = Literal["full", "causal", "block_causal"]
 
@@ -56,7 +63,11 @@ def varlen_attention(
         check_shape("query_starts", query_starts, (cu_seqlens_q.shape[0] - 1,))
         check_dtype("query_starts", query_starts, torch.int32)
         check_same_device(q=q, query_starts=query_starts)
+        check_contiguous(query_starts=query_starts)
+    check_unit_stride(q=q, k=k, v=v)
+    check_contiguous(cu_seqlens_q=cu_seqlens_q, cu_seqlens_k=cu_seqlens_k)
     heads, kv_heads = q.shape[1], k.shape[1]
+    check(kv_heads > 0, "k has no KV heads; expected at least one.")
     check(heads % kv_heads == 0, f"{heads} query heads cannot share {kv_heads} KV heads evenly.")
     check(mask in ("full", "causal", "block_causal"), f"{mask=} is none of full, causal, block_causal.")
     check(

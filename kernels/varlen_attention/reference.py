@@ -68,7 +68,8 @@ def _attend(
     visible: torch.Tensor | None,  # bool[L, C]
 ) -> torch.Tensor:
     """f[B, L, heads, D] of sequences of the same lengths."""
-    query, key, value = (x.float().transpose(1, 2) for x in (q, k, v))
+    wide = torch.promote_types(q.dtype, torch.float32)
+    query, key, value = (x.to(wide).transpose(1, 2) for x in (q, k, v))
     attended = F.scaled_dot_product_attention(
         query, key, value, attn_mask=visible, scale=scale, enable_gqa=q.shape[2] != k.shape[2]
     )

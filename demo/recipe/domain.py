@@ -22,8 +22,8 @@ LARGEST_OPERAND: Final[dict[Language, int]] = {"en": 20, "zh": 10}
 _HELD_OUT_SHARE: Final = 0.15
 _SPLIT_SEED: Final = 4
 _LARGEST_WRITTEN: Final = 79  # operand
-# Of the written operands, as small as the spoken ones. With 0.6 for both languages a trial began to add held-out English
-# sums (0.41 of them, and rising), but knew Mandarin's far fewer small sums by heart (0.87 of them, and no other).
+# Of the written operands, as small as the spoken ones. With 0.6 for both languages a trial began to add held-out
+# English sums (0.41, and rising), but knew Mandarin's far fewer small sums by heart (0.87 of them, and no other).
 _SMALL_SHARE: Final[dict[Language, float]] = {"en": 0.5, "zh": 0.25}
 UNKNOWN: Final[dict[Language, str]] = {"en": "i do not know that", "zh": "我不知道"}
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 import torch
 
 from antiphon.kernels.cases import Call, Case, cases_of, launcher_of
-from antiphon.kernels.registry import Op, all_ops, use_backend
+from antiphon.kernels.registry import Backend, Op, all_ops, use_backend
 from benchmarks.gpu_timing import Card, Stopwatch
 from benchmarks.harness import RESULTS, append_rows, environment
 
@@ -39,6 +39,15 @@ class Plan:
         """Its arguments, the same each time."""
         torch.manual_seed(SEED)
         return self.case.make(device)
+
+    def oracle_call(self, device: torch.device) -> Call:
+        """What the reference is asked for comparison."""
+        call = self.call(device)
+        return call.to_float64() if self.case.oracle_in_float64 else call
+
+    @property
+    def launcher(self) -> Callable[..., Any]:
+        return launcher_of(self.op)
 
 
 @dataclass(frozen=True)
@@ -112,12 +121,12 @@ def _rows(
 
 def _ours_and_eager(plan: Plan) -> list[Candidate]:
     baselines = [Candidate(name, run) for name, run in plan.case.baselines.items()]
-    ours = Candidate("triton", partial(_on_triton, launcher_of(plan.op)), is_ours=True)
-    return [ours, Candidate("torch eager", plan.op.reference), *baselines]
+    ours = Candidate("triton", partial(run_on, "triton", plan.launcher), is_ours=True)
+    return [ours, Candidate("torch eager", partial(run_on, "torch", plan.launcher)), *baselines]
 
 
 def _compiled(plan: Plan) -> list[Candidate]:
-    return [Candidate("torch.compile", torch.compile(plan.op.reference, dynamic=False))]
+    return [Candidate("torch.compile", partial(run_on, "torch", torch.compile(plan.launcher, dynamic=False)))]
 
 
 def _measure(
@@ -149,11 +158,9 @@ def _measure(
 def compare(plan: Plan, run: Callable[..., Any], device: torch.device) -> Comparison:
     """`run` against the operation's reference on the same arguments, in float64 where the case says so."""
     case = plan.case
-    call, oracle_call = plan.call(device), plan.call(device)
-    if case.oracle_in_float64:
-        oracle_call = oracle_call.to_float64()
+    call, oracle_call = plan.call(device), plan.oracle_call(device)
     result = _tensors(run(*call.args, **call.kwargs)) + [call.args[place] for place in case.written]
-    expected = _tensors(plan.op.reference(*oracle_call.args, **oracle_call.kwargs))
+    expected = _tensors(run_on("torch", plan.launcher, *oracle_call.args, **oracle_call.kwargs))
     expected += [oracle_call.args[place] for place in case.written]
     errors = [_error(a, e, case.tolerance is None) for a, e in zip(result, expected, strict=True)]
     worst = max(errors, key=lambda error: float("inf") if error != error else error, default=0.0)
@@ -176,8 +183,9 @@ def _tensors(result: Any) -> list[torch.Tensor]:
     return [tensor for part in result for tensor in _tensors(part)] if isinstance(result, (tuple, list)) else []
 
 
-def _on_triton(launcher: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    with use_backend("triton"):
+def run_on(backend: Backend, launcher: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The launcher's result on one backend."""
+    with use_backend(backend):
         return launcher(*args, **kwargs)
 
 

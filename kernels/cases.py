@@ -5,7 +5,7 @@ Each operation with a kernel lists its own in `cases.py` as `CASES`.
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -56,4 +56,8 @@ def launcher_of(op: Op[Any]) -> Callable[..., Any]:
 
 
 def _widen(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_widen, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{each.name: _widen(getattr(value, each.name)) for each in fields(value)})
     return value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value

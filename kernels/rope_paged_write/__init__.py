@@ -41,7 +41,7 @@ def rope_paged_write(
     check(q.is_floating_point(), f"q is {q.dtype}; expected a floating-point dtype.")
     check_dtype("k", k, q.dtype)
     check_dtype("v", v, q.dtype)
-    check_dtype("cos_sin", cos_sin, torch.float32)
+    check_dtype("cos_sin", cos_sin, torch.promote_types(q.dtype, torch.float32))
     check(2 * cos_sin.shape[1] <= head_dim, f"{cos_sin.shape[1]} pairs to rotate do not fit into a head of {head_dim}.")
     check_same_device(q=q, k=k, v=v, cos_sin=cos_sin)
     check_unit_stride(q=q, k=k, v=v)

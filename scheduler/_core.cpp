@@ -36,6 +36,7 @@ antiphon::Settings settings_of(const py::object& given) {
     read(given, "vocode_seconds", settings.vocode_seconds);
     read(given, "encode_seconds", settings.encode_seconds);
     read(given, "first_audio_seconds", settings.first_audio_seconds);
+    read(given, "patience_seconds", settings.patience_seconds);
     read(given, "max_lead_seconds", settings.max_lead_seconds);
     read(given, "max_unread_seconds", settings.max_unread_seconds);
     read(given, "heard_slack_seconds", settings.heard_slack_seconds);

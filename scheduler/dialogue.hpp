@@ -75,9 +75,12 @@ struct Dialogue {
 
     std::int64_t own_pages() const { return static_cast<std::int64_t>(pages.size()) - shared; }
 
-    // When its next audio must be there.
-    double due(const Settings& settings) const {
-        return playback.started ? playback.runs_out : committed + settings.first_audio_seconds;
+    // When its next audio must be there. One that has run dry already lets those pass that can still be saved.
+    double due(const Settings& settings, double now) const {
+        if (!playback.started) {
+            return committed + settings.first_audio_seconds;
+        }
+        return playback.runs_out < now ? playback.runs_out + settings.patience_seconds : playback.runs_out;
     }
 
     // Seconds of audio in the chunk under way.
@@ -86,7 +89,7 @@ struct Dialogue {
     }
 
     // When the chunk after the one under way must be there, which is the one the LM works for.
-    double lm_due(const Settings& settings) const { return due(settings) + pending(settings); }
+    double lm_due(const Settings& settings, double now) const { return due(settings, now) + pending(settings); }
 
     // The LM may go on from then: playback is no longer further behind than the limit.
     double lm_wakes(const Settings& settings) const {

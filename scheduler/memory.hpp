@@ -54,6 +54,8 @@ public:
         return std::min(settings.n_pages - pinned_ + dialogue.shared, settings.max_row_pages);
     }
 
+    std::int64_t most_positions(const Dialogue& dialogue) const { return most_pages(dialogue) * settings.page_size; }
+
     // Pages that are missing for so many positions in all.
     std::int64_t missing(const Dialogue& dialogue, std::int64_t positions) const {
         return std::max<std::int64_t>(

@@ -119,7 +119,7 @@ private:
             dialogue.dropped = false;
             if (waits(dialogue)) {
                 InOrder& queue = dialogue.is_decoding() ? decoding_ : prefilling_;
-                queue.push({dialogue.lm_due(memory_.settings), dialogue.arrival, static_cast<std::uint32_t>(place)});
+                queue.push({dialogue.lm_due(memory_.settings, now_), dialogue.arrival, static_cast<std::uint32_t>(place)});
             } else if (dialogue.ahead() > 0) {
                 ahead_.push({dialogue.since, dialogue.number, static_cast<std::uint32_t>(place)});
             }
@@ -205,7 +205,7 @@ private:
             }
             const auto place = static_cast<std::uint32_t>(at);
             if (dialogue.phase == Phase::answering) {
-                victims_.push_back({Kind::answering, -dialogue.lm_due(settings), -dialogue.arrival, place});
+                victims_.push_back({Kind::answering, -dialogue.lm_due(settings, now_), -dialogue.arrival, place});
             } else {
                 const Kind kind = dialogue.phase == Phase::listening ? Kind::listening : Kind::idle;
                 victims_.push_back({kind, dialogue.touched, dialogue.number, place});

@@ -65,7 +65,7 @@ public:
             dialogue.chunk.planned = 0;
             const bool paused = dialogue.chunk.steps == 0 && dialogue.chunk_paused(now, settings);
             if (dialogue.chunk.steps < settings.solve_steps && !paused) {
-                push(place);
+                push(place, now);
                 first_chunk_waits |= !dialogue.playback.started;
                 any_is_long |= is_long(dialogue, costs);
             }
@@ -105,7 +105,7 @@ public:
     }
 
     // Chooses whose solved chunk becomes audio now.
-    void plan_vocodes(const Costs& costs) {
+    void plan_vocodes(double now, const Costs& costs) {
         const Settings& settings = memory_.settings;
         vocodes_.clear();
         queue_.clear();
@@ -114,7 +114,7 @@ public:
             if (dialogue.has_chunk) {
                 dialogue.chunk.vocoding = false;
                 if (dialogue.chunk.steps == settings.solve_steps) {
-                    push(place);
+                    push(place, now);
                 }
             }
         }
@@ -153,9 +153,9 @@ public:
     }
 
 private:
-    void push(std::size_t place) {
+    void push(std::size_t place, double now) {
         const Dialogue& dialogue = memory_.dialogues[place];
-        queue_.push({dialogue.due(memory_.settings), dialogue.arrival, static_cast<std::uint32_t>(place)});
+        queue_.push({dialogue.due(memory_.settings, now), dialogue.arrival, static_cast<std::uint32_t>(place)});
     }
 
     bool is_long(const Dialogue& dialogue, const Costs& costs) const {

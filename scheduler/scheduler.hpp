@@ -59,8 +59,7 @@ public:
 
     std::int64_t room(std::int64_t number) {
         const std::lock_guard lock(mutex_);
-        const Dialogue& dialogue = memory_.find(number);
-        return memory_.most_pages(dialogue) * memory_.settings.page_size - dialogue.total;
+        return memory_.most_positions(memory_.find(number)) - memory_.find(number).total;
     }
 
     std::tuple<double, double, double> playback(std::int64_t number, double now) {
@@ -69,8 +68,6 @@ public:
         checked_moment(now);
         return {playback.sent, playback.heard(now), playback.lead(now)};
     }
-
-    // Coming and going
 
     void open(std::int64_t number, double now, std::optional<std::int64_t> prefix) {
         const std::lock_guard lock(mutex_);
@@ -246,9 +243,9 @@ public:
         const std::lock_guard lock(mutex_);
         Dialogue& dialogue = memory_.find(number);
         checked_seconds(seconds);
-        const double late = dialogue.playback.send(seconds, checked_moment(now));
+        checked_moment(now);
         dialogue.unread += seconds;
-        return late;
+        return dialogue.playback.send(seconds, now);
     }
 
     void heard(std::int64_t number, double seconds, double now) {
@@ -288,7 +285,7 @@ public:
         if (speech) {
             plan.solve_repeats = speech_.plan_solves(now, costs_);
             plan.solves = static_cast<std::int64_t>(speech_.solves().size());
-            speech_.plan_vocodes(costs_);
+            speech_.plan_vocodes(now, costs_);
             plan.vocodes = static_cast<std::int64_t>(speech_.vocodes().size());
         }
         if (hear) {
@@ -342,12 +339,11 @@ private:
     }
 
     void check_room(const Dialogue& dialogue, std::int64_t n) const {
-        const std::int64_t most = memory_.most_pages(dialogue);
-        if (memory_.settings.pages_for(dialogue.total + n) > most) {
+        if (dialogue.total + n > memory_.most_positions(dialogue)) {
             refuse("dialogue " + std::to_string(dialogue.number) + " cannot have " +
                    std::to_string(dialogue.total + n) + " positions; expected at most " +
-                   std::to_string(most * memory_.settings.page_size) + ", the " + std::to_string(most) +
-                   " pages that it may hold");
+                   std::to_string(memory_.most_positions(dialogue)) + ", the " +
+                   std::to_string(memory_.most_pages(dialogue)) + " pages that it may hold");
         }
     }
 

@@ -21,6 +21,7 @@ struct Settings {
     double vocode_seconds;
     double encode_seconds;
     double first_audio_seconds;
+    double patience_seconds;
     double max_lead_seconds;
     double max_unread_seconds;
     double heard_slack_seconds;

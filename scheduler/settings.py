@@ -25,6 +25,7 @@ class Settings:
     vocode_seconds: float = inf  # one vocoder pass
     encode_seconds: float = inf  # one encoder pass
     first_audio_seconds: float = 1.0  # a turn's first audio is due so long after its commit
+    patience_seconds: float = 10.0  # an answer that has run dry is due again so long after it did
     max_lead_seconds: float = inf  # whoever has audio for longer than this pauses
     max_unread_seconds: float = inf  # whoever leaves more audio than this unread pauses
     heard_slack_seconds: float = 0.5  # a client may have heard so much more than the clock says
@@ -37,11 +38,9 @@ class Settings:
                 raise ValueError(f"{field.name} is {value}; expected 1 to {MOST_SLOTS}")
             if field.type is float and not value >= 0:
                 raise ValueError(f"{field.name} is {value}; expected 0 seconds or more")
-        if not isfinite(self.first_audio_seconds) or not isfinite(self.frame_seconds):
-            raise ValueError(
-                f"first_audio_seconds is {self.first_audio_seconds}, frame_seconds {self.frame_seconds}; "
-                "expected finite seconds"
-            )
+        for name in ("first_audio_seconds", "patience_seconds", "frame_seconds"):
+            if not isfinite(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)}; expected finite seconds")
         if self.n_pages * self.page_size > MOST_SLOTS:
             raise ValueError(f"{self.n_pages} pages of {self.page_size} are more than {MOST_SLOTS} slots (int32)")
         if self.max_row_pages * self.page_size > MOST_SLOTS:

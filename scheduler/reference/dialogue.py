@@ -80,17 +80,20 @@ class Dialogue:
     encode_planned: bool = False
     chunk: Chunk | None = None
 
-    def due(self, settings: Settings) -> float:
-        """When its next audio must be there."""
-        return self.playback.runs_out if self.playback.started else self.committed + settings.first_audio_seconds
+    def due(self, settings: Settings, now: float) -> float:
+        """When its next audio must be there. One that has run dry already lets those pass that can still be saved."""
+        if not self.playback.started:
+            return self.committed + settings.first_audio_seconds
+        runs_out = self.playback.runs_out
+        return runs_out + settings.patience_seconds if runs_out < now else runs_out
 
     def pending(self, settings: Settings) -> float:
         """Seconds of audio in the chunk under way."""
         return self.chunk.wave_frames * settings.frame_seconds if self.chunk is not None else 0.0
 
-    def lm_due(self, settings: Settings) -> float:
+    def lm_due(self, settings: Settings, now: float) -> float:
         """When the chunk after the one under way must be there, which is the one the LM works for."""
-        return self.due(settings) + self.pending(settings)
+        return self.due(settings, now) + self.pending(settings)
 
     def lm_wakes(self, settings: Settings) -> float:
         """The LM may go on from then: playback is no longer further behind than the limit."""

@@ -20,7 +20,7 @@ from antiphon.scheduler.reference.dialogue import Dialogue, Phase
 from antiphon.scheduler.reference.memory import Memory
 from antiphon.scheduler.settings import Costs, Settings
 
-Key = Callable[[Dialogue], tuple[float, ...]]
+Key = Callable[[Dialogue, float], tuple[float, ...]]  # of a dialogue at a moment
 
 
 def affordable(seconds: float, each: float, most: int) -> int:
@@ -84,7 +84,8 @@ class LMPlanning:
         for dialogue in dialogues:
             dialogue.planned = 0
         self.waiting = sorted(
-            (d for d in dialogues if d.wants_lm and not d.lm_paused(self.now, settings)), key=self.key
+            (d for d in dialogues if d.wants_lm and not d.lm_paused(self.now, settings)),
+            key=lambda d: self.key(d, self.now),
         )
         decoding = [d for d in self.waiting if d.total - d.computed == 1]
         prefilling = [d for d in self.waiting if d.total - d.computed > 1]
@@ -134,7 +135,7 @@ class LMPlanning:
                     *sorted(ahead, key=lambda d: (d.touched, d.number)),
                     *sorted(idle, key=lambda d: (d.touched, d.number)),
                     *sorted(listening, key=lambda d: (d.touched, d.number)),
-                    *sorted(answering, key=lambda d: (-d.lm_due(settings), -d.arrival)),
+                    *sorted(answering, key=lambda d: (-d.lm_due(settings, self.now), -d.arrival)),
                     *[d for d in reversed(behind) if d in may],
                 ]
             ),

@@ -221,7 +221,7 @@ class Scheduler:
             self._solves, plan.solve_repeats = plan_solves(
                 dialogues, self.settings, self.costs, moment, self.speech_key
             )
-            self._vocodes = plan_vocodes(dialogues, self.settings, self.costs, self.speech_key)
+            self._vocodes = plan_vocodes(dialogues, self.settings, self.costs, moment, self.speech_key)
             plan.solves = _write(self.buffers.solves, self._solves)
             for index, row in enumerate(self._solves):
                 self.buffers.solve_steps[index] = row.chunk.steps if row.chunk is not None else 0
@@ -233,13 +233,13 @@ class Scheduler:
         plan.paused = _write(self.buffers.paused, resting)
         return plan
 
-    def lm_key(self, dialogue: Dialogue) -> tuple[float, ...]:
+    def lm_key(self, dialogue: Dialogue, now: float) -> tuple[float, ...]:
         """Orders the turns that wait for the LM: earliest deadline first."""
-        return dialogue.lm_due(self.settings), dialogue.arrival
+        return dialogue.lm_due(self.settings, now), dialogue.arrival
 
-    def speech_key(self, dialogue: Dialogue) -> tuple[float, ...]:
+    def speech_key(self, dialogue: Dialogue, now: float) -> tuple[float, ...]:
         """Orders the chunks: earliest deadline first."""
-        return dialogue.due(self.settings), dialogue.arrival
+        return dialogue.due(self.settings, now), dialogue.arrival
 
     # What has been done of the plan
 

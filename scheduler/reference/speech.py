@@ -1,6 +1,7 @@
 """Which chunks start and which running solves advance, and what the vocoder and the encoder take next.
 
-1. Everything goes by due time, within a bounded number of seconds; the first in order goes whatever it costs.
+1. Everything goes by due time, within a bounded number of seconds; the first in order goes whatever it costs. An answer
+   that has run dry is due again only some time later: what is broken already must not break the others.
 2. A row whose single Euler step is longer than the bound (a long row) is passed over while some turn waits for its
    first chunk, until it has been passed over for as long as its step takes; then it may have one.
 3. Chosen rows do as many Euler steps in one go as fit into the time, and none beyond the end of a solve: rows join in
@@ -52,7 +53,7 @@ def plan_solves(
         is_long = cost > settings.solve_seconds and dialogue.playback.started
         return first_chunk_waits and is_long and chunk_of(dialogue).passed < cost
 
-    ordered = sorted(waiting, key=key)
+    ordered = sorted(waiting, key=lambda dialogue: key(dialogue, now))
     rows, seconds = within(
         settings.solve_seconds,
         settings.max_solves,
@@ -72,7 +73,9 @@ def plan_solves(
     return rows, repeats
 
 
-def plan_vocodes(dialogues: Sequence[Dialogue], settings: Settings, costs: Costs, key: Key) -> list[Dialogue]:
+def plan_vocodes(
+    dialogues: Sequence[Dialogue], settings: Settings, costs: Costs, now: float, key: Key
+) -> list[Dialogue]:
     """Whose solved chunk becomes audio now."""
     solved = []
     for dialogue in dialogues:
@@ -83,7 +86,7 @@ def plan_vocodes(dialogues: Sequence[Dialogue], settings: Settings, costs: Costs
     rows, _ = within(
         settings.vocode_seconds,
         settings.max_solves,
-        sorted(solved, key=key),
+        sorted(solved, key=lambda dialogue: key(dialogue, now)),
         lambda dialogue: costs.vocode_frame * chunk_of(dialogue).wave_frames,
     )
     for dialogue in rows:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 
@@ -13,13 +13,17 @@ _HALF: Final = 1e-2  # the weights' and the result's rounding to bfloat16
 _FULL: Final = 1e-5  # sums of up to some thousand terms in float32
 
 
+class _Heads(NamedTuple):
+    query: int
+    kv: int
+    dim: int
+
+
 def _case(
     name: str,
     query_lens: Sequence[int],
     key_lens: Sequence[int],
-    heads: int,
-    kv_heads: int,
-    head_dim: int,
+    heads: _Heads,
     dtype: torch.dtype,
     block: int | None = None,
     starts: Sequence[int] | None = None,
@@ -29,18 +33,18 @@ def _case(
             return torch.tensor(values, dtype=torch.int32, device=device)
 
         def heads_of(rows: int, count: int) -> torch.Tensor:
-            return torch.randn(rows, count, head_dim, device=device, dtype=dtype)
+            return torch.randn(rows, count, heads.dim, device=device, dtype=dtype)
 
-        given: dict[str, Any] = {"scale": head_dim**-0.5}
+        given: dict[str, Any] = {"scale": heads.dim**-0.5}
         if block is not None:
             given |= {"mask": "causal"} if block == 1 else {"mask": "block_causal", "block": block}
         if starts is not None:
             given["query_starts"] = whole(starts)
-        q, (k, v) = heads_of(sum(query_lens), heads), (heads_of(sum(key_lens), kv_heads) for _ in range(2))
+        q, (k, v) = heads_of(sum(query_lens), heads.query), (heads_of(sum(key_lens), heads.kv) for _ in range(2))
         return Call((q, k, v, whole([0, *accumulate(query_lens)]), whole([0, *accumulate(key_lens)])), given)
 
     cost = varlen_attention_cost(
-        query_lens, key_lens, heads, kv_heads, head_dim, block=block, query_starts=starts, itemsize=dtype.itemsize
+        query_lens, key_lens, *heads, block=block, query_starts=starts, itemsize=dtype.itemsize
     )
     precision = str(dtype).removeprefix("torch.")
     error = _FULL if dtype == torch.float32 else _HALF
@@ -58,15 +62,15 @@ def _dense(
     return attended.transpose(1, 2).reshape(q.shape)
 
 
-_FLOW: Final = {"heads": 8, "kv_heads": 8, "head_dim": 64}
-_ENCODER: Final = {"heads": 20, "kv_heads": 20, "head_dim": 64}
-_LM: Final = {"heads": 32, "kv_heads": 2, "head_dim": 128}
+_FLOW: Final = _Heads(8, 8, 64)
+_ENCODER: Final = _Heads(20, 20, 64)
+_LM: Final = _Heads(32, 2, 128)
 CASES: Final = (
-    _case("flow, one pair of 172 frames", [172] * 2, [172] * 2, dtype=torch.bfloat16, **_FLOW),
-    _case("flow, 32 pairs of 172 frames", [172] * 64, [172] * 64, dtype=torch.bfloat16, **_FLOW),
-    _case("flow, one pair of 172 frames", [172] * 2, [172] * 2, dtype=torch.float32, **_FLOW),
-    _case("8 s of speech in blocks of 4 s", [400], [400], block=200, starts=[0], dtype=torch.bfloat16, **_ENCODER),
-    _case("8 s of speech in blocks of 4 s", [400], [400], block=200, starts=[0], dtype=torch.float32, **_ENCODER),
-    _case("a prompt of 500 without a cache", [500], [500], block=1, dtype=torch.bfloat16, **_LM),
-    _case("a prompt of 500 without a cache", [500], [500], block=1, dtype=torch.float32, **_LM),
+    _case("flow, one pair of 172 frames", [172] * 2, [172] * 2, _FLOW, torch.bfloat16),
+    _case("flow, 32 pairs of 172 frames", [172] * 64, [172] * 64, _FLOW, torch.bfloat16),
+    _case("flow, one pair of 172 frames", [172] * 2, [172] * 2, _FLOW, torch.float32),
+    _case("8 s of speech in blocks of 4 s", [400], [400], _ENCODER, torch.bfloat16, block=200, starts=[0]),
+    _case("8 s of speech in blocks of 4 s", [400], [400], _ENCODER, torch.float32, block=200, starts=[0]),
+    _case("a prompt of 500 without a cache", [500], [500], _LM, torch.bfloat16, block=1),
+    _case("a prompt of 500 without a cache", [500], [500], _LM, torch.float32, block=1),
 )

@@ -99,21 +99,20 @@ def _widened(layer: ResidualLayer) -> ResidualLayer:
     return replace(layer, **{name: tensor.double() for name, tensor in layer.tensors().items()})
 
 
-@pytest.mark.parametrize("lengths", [[1], [33], [31, 1, 5]])
-def test_residual_blocks(lengths: list[int]) -> None:
+@pytest.mark.parametrize(("lengths", "slope"), [([1], 0.1), ([33], 1.0), ([31, 1, 5], 0.01)])
+def test_residual_blocks(lengths: list[int], slope: float) -> None:
     x, layers = among_nans(_random(sum(lengths), 33)), _layers(33)
-    with interpreted():
-        alone = residual_blocks(x, [layers], _cu(lengths))
-        y = residual_blocks(x, [layers, layers[1:]], _cu(lengths), slope=0.1)
     wide = [_widened(layer) for layer in layers]
-    _check("residual_blocks", alone, residual_blocks(x.double(), [wide], _cu(lengths)))
-    _check("residual_blocks", y, residual_blocks(x.double(), [wide, wide[1:]], _cu(lengths), slope=0.1))
+    blocks = slice(1, 2) if slope == 1 else slice(2)  # one alone is its own mean
+    with interpreted():
+        y = residual_blocks(x, [layers, layers[1:]][blocks], _cu(lengths), slope=slope)
+    _check("residual_blocks", y, residual_blocks(x.double(), [wide, wide[1:]][blocks], _cu(lengths), slope=slope))
 
 
 def test_a_sequence_comes_out_the_same_bits_in_any_company() -> None:
-    lengths, layers = [31, 1, 10], _layers(20)
-    members = [_random(n, 20, seed=n) for n in lengths]
-    weight, down = _random(20, 33, 4, seed=1), _random(20, 33, 4, seed=2)
+    lengths, layers = [17, 1, 10], _layers(16)[1:]
+    members = [_random(n, 16, seed=n) for n in lengths]
+    weight, down = _random(16, 20, 4, seed=1), _random(9, 20, 4, seed=2)
 
     def run(rows: list[torch.Tensor]) -> list[torch.Tensor]:
         cu = _cu([len(one) for one in rows])
@@ -123,9 +122,8 @@ def test_a_sequence_comes_out_the_same_bits_in_any_company() -> None:
 
     with interpreted():
         alone = [run([one])[0] for one in members]
-        for order in ([0, 1, 2], [2, 0, 1]):
-            together = run([members[i] for i in order])
-            assert all(torch.equal(together[place], alone[i]) for place, i in enumerate(order))
+        together = run([members[2], members[0], members[1]])
+    assert all(torch.equal(rows, alone[i]) for rows, i in zip(together, (2, 0, 1), strict=True))
 
 
 def test_a_nan_stays_in_its_sequence() -> None:
@@ -134,7 +132,7 @@ def test_a_nan_stays_in_its_sequence() -> None:
     x = _random(16, 20)
     poisoned = x.clone()
     poisoned[7] = torch.nan
-    layers, weight, rows = _layers(20), _random(20, 8, 4), _random(16, 18)
+    layers, weight, rows = _layers(20)[:1], _random(20, 8, 4), _random(16, 18)
     f0, phase, noise = _random(16).abs() * 200, _random(3, 9), _random(96, 9)
     bad_rows, bad_f0 = rows.clone(), f0.clone()
     bad_rows[7], bad_f0[7] = torch.nan, torch.nan

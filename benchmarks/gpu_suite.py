@@ -4,8 +4,9 @@
 
 First the card's own copy bandwidth and bf16 speed. Then each case of each operation: its result against the reference
 in float64, and its time under graph replay with a cold L2 cache, beside the reference run eagerly and what else the
-case names; then, while time is left, beside the reference under torch.compile. Appends to results/kernels.csv. Returns
-1 when a result is wrong. A case is not begun after --budget seconds. --dry-run lists the cases, and needs no GPU.
+case names; then, while time is left, beside the reference under torch.compile. Appends to results/kernels.csv. Last,
+unless --ops names some, the models' stages with random weights, to results/gpu_stages.csv. Returns 1 when a result is
+wrong. A case is not begun after --budget seconds. --dry-run lists the cases, and needs no GPU.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import torch
 
 from antiphon.kernels.cases import Call, Case, cases_of, launcher_of
 from antiphon.kernels.registry import Backend, Op, all_ops, use_backend
+from benchmarks.gpu_stages import stages
 from benchmarks.gpu_timing import Card, Stopwatch
 from benchmarks.harness import RESULTS, append_rows, environment
 
@@ -91,7 +93,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = list(_rows(plans, stopwatch, device, time.monotonic() + options.budget))
     if rows:
         append_rows(options.results, rows)
+    if not options.ops:
+        with torch.inference_mode():
+            timed = list(_stage_rows(stopwatch, device, time.monotonic() + options.stage_budget))
+        if timed:
+            append_rows(options.results.with_name("gpu_stages.csv"), timed)
     return 0 if all(row["right"] in (True, "") for row in rows) else 1
+
+
+def _stage_rows(stopwatch: Stopwatch, device: torch.device, deadline: float) -> Iterator[dict[str, object]]:
+    """The stages at the published dimensions in bfloat16. What does not fit on the card is told, and left out."""
+    where, card = environment(device), stopwatch.measure_card()
+    for stage in stages("9b", device, torch.bfloat16):
+        if time.monotonic() > deadline:
+            print(f"out of time before {stage.name}: {stage.case}", file=sys.stderr)
+            return
+        try:
+            timing = stopwatch.time(stage.run)
+        except torch.OutOfMemoryError as error:
+            print(f"{stage.name}, {stage.case}: {error}", file=sys.stderr)
+            continue
+        seconds = timing.seconds
+        floor = None if stage.cost is None else card.floor(stage.cost.bytes_moved, stage.cost.flops)
+        print(f"{stage.name:24} {stage.case:48.48} {seconds.p50 * 1e3:8.3f} ms")
+        yield {
+            **where,
+            "stage": stage.name,
+            "case": stage.case,
+            **{f"{name}_ms": round(getattr(seconds, name) * 1e3, 4) for name in ("p20", "p50", "p80")},
+            "of_roofline": "" if floor is None else round(floor / seconds.p50, 3),
+            "replayed": timing.replayed,
+        }
 
 
 def _rows(
@@ -193,7 +225,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Every kernel on a GPU: right, then how fast, beside torch.")
     parser.add_argument("--ops", nargs="*", help="operations (default: all that have a kernel)")
     parser.add_argument("--runs", type=int, default=50, help="timed calls of each (default: %(default)s)")
-    parser.add_argument("--budget", type=float, default=540.0, help="seconds (default: %(default)s)")
+    parser.add_argument("--budget", type=float, default=420.0, help="seconds (default: %(default)s)")
+    parser.add_argument("--stage-budget", type=float, default=120.0, help="likewise, for stages (default: %(default)s)")
     parser.add_argument("--results", type=Path, default=RESULTS / "kernels.csv")
     parser.add_argument("--dry-run", action="store_true", help="list the cases and what each costs at the least")
     return parser.parse_args(arguments)

@@ -11,6 +11,7 @@ import torch
 from antiphon.kernels.cases import Call, Case, cases_of
 from antiphon.kernels.costs import Cost
 from antiphon.kernels.registry import Op, all_ops
+from benchmarks.gpu_stages import stages
 from benchmarks.gpu_suite import Plan, compare, main, run_on
 
 CPU = torch.device("cpu")
@@ -73,3 +74,13 @@ def test_a_result_is_right_or_wrong() -> None:
     assert not compare(plan, _never_written, CPU).is_right
     assert compare(Own(plan.op, replace(CASE, tolerance=1e-3)), _off, CPU).is_right
     assert not compare(plan, lambda x, total: (x * torch.nan, torch.arange(3)), CPU).is_right
+
+
+def test_every_stage_runs() -> None:
+    seen = set()
+    with torch.inference_mode():
+        for stage in stages("tiny", CPU, torch.float32):
+            if stage.name not in seen:  # its smallest case
+                stage.run()
+            seen.add(stage.name)
+    assert seen == {"LM step", "flow", "vocoder"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import torch
@@ -64,7 +65,7 @@ def _lm_steps(size: str, device: torch.device, dtype: torch.dtype) -> Iterator[S
         yield Stage(
             "LM step",
             f"{dialogues} dialogues of {CONTEXT:,} positions",
-            lambda ids=ids, batch=batch, cache=cache: model.logits(model(ids, batch, cache)),  # type: ignore[misc]
+            partial(_lm_step, model, ids, batch, cache),
             Cost(weights * dtype.itemsize + seen * bytes_per_token(config, dtype), 2 * weights * dialogues + attention),
         )
 
@@ -79,21 +80,17 @@ def _speaking(size: str, device: torch.device, dtype: torch.dtype) -> Iterator[S
     decoder = SpeechDecoder(flow, vocoder)
     for tokens in (10, 25, 200):
         for dialogues in (1, 8, 32):
-            batch = [[0] * tokens] * dialogues
-            yield Stage(
-                "flow",
-                f"{tokens} tokens, {dialogues} dialogues",
-                lambda batch=batch: decoder.mel_batch(batch),
-                None,  # type: ignore[misc]
-            )
+            solve = partial(decoder.mel_batch, [[0] * tokens] * dialogues)
+            yield Stage("flow", f"{tokens} tokens, {dialogues} dialogues", solve, None)
+    pair = (torch.zeros(config.flow.mel_bins, _FRAMES), torch.zeros(_FRAMES * _HOP))
     for dialogues in (1, 8, 32):
-        pairs = [(torch.zeros(config.flow.mel_bins, _FRAMES), torch.zeros(_FRAMES * _HOP))] * dialogues
-        yield Stage(
-            "vocoder",
-            f"{_FRAMES} frames, {dialogues} dialogues",
-            lambda pairs=pairs: decoder.vocode_batch(pairs),
-            None,  # type: ignore[misc]
-        )
+        vocode = partial(decoder.vocode_batch, [pair] * dialogues)
+        yield Stage("vocoder", f"{_FRAMES} frames, {dialogues} dialogues", vocode, None)
+
+
+def _lm_step(model: GLM, ids: torch.Tensor, batch: PackedBatch, cache: PagedKVCache) -> torch.Tensor:
+    """f32[B, vocab]: the logits that follow each dialogue's last id."""
+    return model.logits(model(ids, batch, cache))
 
 
 def _randomise(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:

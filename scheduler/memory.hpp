@@ -15,6 +15,12 @@
 
 namespace antiphon {
 
+// A dialogue in a plan: who it is, and where it was among the dialogues then.
+struct Planned {
+    std::int32_t number;
+    std::uint32_t place;
+};
+
 // The pool and the dialogues. A page past a dialogue's `shared` ones has one holder.
 class Memory {
 public:
@@ -32,6 +38,14 @@ public:
                                         std::to_string(dialogues.size()) + " are)");
         }
         return dialogues[found->second];
+    }
+
+    // The planned dialogue, if it is still open. Mostly it still has its place, which spares the search.
+    Dialogue* find_planned(const Planned& planned) {
+        if (planned.place < dialogues.size() && dialogues[planned.place].number == planned.number) {
+            return &dialogues[planned.place];
+        }
+        return find_open(planned.number);
     }
 
     Dialogue* find_open(std::int64_t number) {

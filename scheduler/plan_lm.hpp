@@ -64,8 +64,8 @@ public:
         : memory_(memory), buffers_(buffers), decoding_(memory.settings.max_rows),
           prefilling_(memory.settings.max_rows), ahead_(memory.settings.max_rows) {}
 
-    // The numbers of the dialogues whose rows the latest plan computes, in order.
-    const std::vector<std::int32_t>& rows() const { return rows_; }
+    // The dialogues whose rows the latest plan computes, in order.
+    const std::vector<Planned>& rows() const { return rows_; }
 
     std::int64_t tokens() const { return tokens_; }
 
@@ -159,7 +159,7 @@ private:
         memory_.reserve(dialogue, dialogue.computed + n_tokens);
         dialogue.planned = n_tokens;
         dialogue.touched = now_;
-        write(dialogue);
+        write(dialogue, waiting.place);
     }
 
     // Takes the KV of whoever is least expected to need it; false where nobody is left who may lose it.
@@ -243,7 +243,7 @@ private:
     }
 
     // What the forward needs to know of the row, into the buffers.
-    void write(const Dialogue& dialogue) {
+    void write(const Dialogue& dialogue, std::uint32_t place) {
         const Settings& settings = memory_.settings;
         const std::int64_t end = dialogue.computed + dialogue.planned;
         const std::int64_t pages = settings.pages_for(end);
@@ -266,7 +266,7 @@ private:
         }
         buffers_.cu_seqlens[row + 1] = static_cast<std::int32_t>(tokens_);
         most_pages_ = std::max(most_pages_, pages);
-        rows_.push_back(dialogue.number);
+        rows_.push_back({dialogue.number, place});
     }
 
     Memory& memory_;
@@ -275,7 +275,7 @@ private:
     InOrder prefilling_;  // with more,
     InOrder ahead_;       // and who listens
     std::vector<Victim> victims_;  // a heap, the least on top
-    std::vector<std::int32_t> rows_;
+    std::vector<Planned> rows_;
     double now_ = 0;
     std::int64_t tokens_ = 0;
     std::int64_t most_pages_ = 0;

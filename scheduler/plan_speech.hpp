@@ -38,17 +38,17 @@ private:
     double total_ = 0;
 };
 
-// Plans and holds the rows of each kind: the numbers of the dialogues, in order.
+// Plans and holds the rows of each kind, in order.
 class SpeechPlanner {
 public:
     SpeechPlanner(Memory& memory, const Buffers& buffers)
         : memory_(memory), buffers_(buffers), queue_(std::max(memory.settings.max_solves, memory.settings.max_encodes)) {}
 
-    const std::vector<std::int32_t>& solves() const { return solves_; }
+    const std::vector<Planned>& solves() const { return solves_; }
 
-    const std::vector<std::int32_t>& vocodes() const { return vocodes_; }
+    const std::vector<Planned>& vocodes() const { return vocodes_; }
 
-    const std::vector<std::int32_t>& encodes() const { return encodes_; }
+    const std::vector<Planned>& encodes() const { return encodes_; }
 
     // Chooses the rows of the next Euler steps; returns how many steps they do in one go.
     std::int64_t plan_solves(double now, const Costs& costs) {
@@ -72,15 +72,13 @@ public:
         }
         Within budget(settings.solve_seconds, settings.max_solves);
         std::int64_t left = settings.solve_steps;
-        places_.clear();
         for (std::size_t index = 0; index < queue_.size() && !budget.full(); ++index) {
             const std::uint32_t place = queue_[index].place;
             const Dialogue& dialogue = memory_.dialogues[place];
             if (!passed_over(dialogue, costs, first_chunk_waits) && budget.take(dialogue.step_cost(costs))) {
                 buffers_.solves[solves_.size()] = dialogue.number;
                 buffers_.solve_steps[solves_.size()] = static_cast<std::int32_t>(dialogue.chunk.steps);
-                solves_.push_back(dialogue.number);
-                places_.push_back(place);
+                solves_.push_back({dialogue.number, place});
                 left = std::min(left, settings.solve_steps - dialogue.chunk.steps);
             }
         }
@@ -89,9 +87,9 @@ public:
         }
         const std::int64_t repeats =
             std::max<std::int64_t>(1, affordable(settings.solve_seconds, budget.total(), left));
-        for (const std::uint32_t place : places_) {
-            memory_.dialogues[place].chunk.planned = repeats;
-            memory_.dialogues[place].chunk.passed = 0;
+        for (const Planned& row : solves_) {
+            memory_.dialogues[row.place].chunk.planned = repeats;
+            memory_.dialogues[row.place].chunk.passed = 0;
         }
         if (first_chunk_waits && any_is_long) {
             for (std::size_t index = 0; index < queue_.size(); ++index) {
@@ -124,7 +122,7 @@ public:
             if (budget.take(costs.vocode_frame * static_cast<double>(dialogue.chunk.wave_frames))) {
                 dialogue.chunk.vocoding = true;
                 buffers_.vocodes[vocodes_.size()] = dialogue.number;
-                vocodes_.push_back(dialogue.number);
+                vocodes_.push_back({dialogue.number, queue_[index].place});
             }
         }
     }
@@ -147,7 +145,7 @@ public:
             if (budget.take(costs.encode_frame * static_cast<double>(dialogue.encode_frames))) {
                 dialogue.encode_planned = true;
                 buffers_.encodes[encodes_.size()] = dialogue.number;
-                encodes_.push_back(dialogue.number);
+                encodes_.push_back({dialogue.number, queue_[index].place});
             }
         }
     }
@@ -169,10 +167,9 @@ private:
     Memory& memory_;
     const Buffers buffers_;
     InOrder queue_;
-    std::vector<std::uint32_t> places_;  // of the rows of the solve
-    std::vector<std::int32_t> solves_;
-    std::vector<std::int32_t> vocodes_;
-    std::vector<std::int32_t> encodes_;
+    std::vector<Planned> solves_;
+    std::vector<Planned> vocodes_;
+    std::vector<Planned> encodes_;
 };
 
 }  // namespace antiphon

@@ -367,7 +367,7 @@ private:
 
     // Calls `apply` for the rows of a plan that are meant, without those that were closed since.
     template <typename Apply>
-    void for_done(const std::vector<std::int32_t>& planned, const Rows& rows, const Apply& apply) {
+    void for_done(const std::vector<Planned>& planned, const Rows& rows, const Apply& apply) {
         const std::lock_guard lock(mutex_);
         if (rows) {
             for (const std::int32_t row : *rows) {
@@ -380,7 +380,7 @@ private:
         const std::size_t n = rows ? rows->size() : planned.size();
         for (std::size_t i = 0; i < n; ++i) {
             const std::size_t row = rows ? static_cast<std::size_t>((*rows)[i]) : i;
-            if (Dialogue* dialogue = memory_.find_open(planned[row])) {
+            if (Dialogue* dialogue = memory_.find_planned(planned[row])) {
                 apply(*dialogue);
             }
         }

@@ -4,8 +4,8 @@ No spectrum and no frames are written, and nothing is added by atomics: a sample
 in one order, of the inverse transform at that frame's instant. Every frame's magnitudes and angles are made again for
 each of its samples: 36 of them a sample in the published vocoder, which is a hundredth of what the layers before cost.
 
-The convolution before is a launch of its own: a row is in four programs' reach, and each would convolve it again, one
-dependent product after another, to save 18 values a row their way through memory.
+The convolution before is a launch of its own: a tile cannot be shifted against itself in registers, so a program would
+convolve each row once for every hop it covers, to save 18 values a row their way through memory.
 """
 
 import math

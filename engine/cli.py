@@ -195,6 +195,12 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default=_SERVICE.host, help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=_SERVICE.port, help="0: any that is free (default: %(default)s)")
     _add_streaming_option(parser)
+    parser.add_argument(
+        "--frontends",
+        type=int,
+        default=1,
+        help="processes that speak gRPC and share the port; 100 calls each are comfortable (default: %(default)s)",
+    )
     parser.add_argument("--reflection", action="store_true", help="let clients ask what the calls are (grpcurl)")
     parser.add_argument("--api-key-file", type=Path, help="lines of NAME:KEY or NAME:sha256:HEX; read again on change")
     parser.add_argument("--tls-cert", type=Path, help="the server's certificate, PEM")
@@ -218,10 +224,10 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes lines of its own among the log's JSON
-    from antiphon.engine.cli_serve import ServeOptions, serve
+    from antiphon.engine.cli_serve import plan_of, serve
 
     _check_model(options)
-    return serve(ServeOptions.of(options))
+    return serve(plan_of(options))
 
 
 def _tokenize(options: argparse.Namespace) -> int:

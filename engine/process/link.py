@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+import socket
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from antiphon.engine.process.codec import Codec, UnreadableMessageError
 
@@ -52,6 +53,25 @@ def frame(codec: Codec, message: object) -> list[bytes | memoryview]:
     return [_LENGTHS.pack(len(head), sum(map(len, samples))) + head, *samples]
 
 
+def receive(connection: socket.socket, codec: Codec) -> Any:
+    """Wait for one message, and take no byte beyond it. None: the other side has ended without one."""
+    lengths = _receive_bytes(connection, _LENGTHS.size)
+    if lengths is None:
+        return None
+    rest = _receive_bytes(connection, sum(_LENGTHS.unpack(lengths)))
+    return None if rest is None else next(Frames(codec).feed(lengths + rest))
+
+
+def _receive_bytes(connection: socket.socket, size: int) -> bytes | None:
+    data = b""
+    while len(data) < size:
+        piece = connection.recv(size - len(data))
+        if not piece:
+            return None
+        data += piece
+    return data
+
+
 class Link(asyncio.Protocol):
     """One end of a connection. Used on one asyncio loop."""
 
@@ -60,14 +80,12 @@ class Link(asyncio.Protocol):
         codec: Codec,
         on_message: Callable[[Any], None],
         on_lost: Callable[[], None],
-        max_unsent: int = MAX_UNSENT_BYTES,
     ) -> None:
         """`on_lost` is called once, whichever side ends it."""
         self._codec = codec
         self._frames = Frames(codec)
         self._on_message = on_message
         self._on_lost = on_lost
-        self._max_unsent = max_unsent
         self._transport: asyncio.Transport | None = None
         self._is_over = False
 
@@ -81,7 +99,7 @@ class Link(asyncio.Protocol):
         if self._transport is None or self._is_over:
             return
         self._transport.writelines(frame(self._codec, message))
-        if self._transport.get_write_buffer_size() > self._max_unsent:
+        if self._transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
             _log.error("a link's other side does not read")
             self.abort()
 
@@ -93,8 +111,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "writelines")
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclasses
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""

@@ -151,7 +151,8 @@ def _presented_key(metadata: Iterable[tuple[str, str | bytes]]) -> bytes:
     ]
     if not bearers:
         raise RefusalError(
-            Reason.API_KEY_MISSING, "the call carries no API key; send the metadata `authorization: Bearer KEY`."
+            Reason.API_KEY_MISSING,
+            "the call carries no API key; send the metadata `authorization: Bearer KEY` or `x-api-key: KEY`.",
         )
     if len(bearers) > 1:
         raise RefusalError(Reason.API_KEY_INVALID, f"the call carries {len(bearers)} API keys; expected one.")

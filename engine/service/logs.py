@@ -1,7 +1,7 @@
 """Logs: one JSON object a line, that never holds what is said in a dialogue or what opens one.
 
     {"time": "2026-11-22T19:00:00.000Z", "level": "info", "logger": "antiphon.engine.service.server",
-     "event": "dialogue_ended", "session": "…", "key": "alice", "seconds": 12.5, "turns": 3}
+     "process": "frontend-0", "pid": 4711, "event": "dialogue_ended", "session": "…", "key": "alice", "turns": 3}
 
 Three things keep audio, text, tokens and keys out:
 
@@ -31,6 +31,8 @@ class Fields(TypedDict, total=False):
 
     session: str
     response: str
+    child: str  # the name of a process
+    exit_code: int  # negative: the signal that ended it
     key: str  # the name of an API key
     rpc: str
     peer: str
@@ -76,15 +78,23 @@ def log_event(
     logger.log(level, event, exc_info=failure, extra={_FIELDS_ATTRIBUTE: fields})
 
 
-def configure_logging(stream: TextIO | None = None, level: int = logging.INFO) -> None:
-    """Send this process's logs to `stream` (None: standard error) as JSON lines, and no longer where it went before."""
+def configure_logging(stream: TextIO | None = None, level: int = logging.INFO, process: str | None = None) -> None:
+    """Send this process's logs to `stream` (None: standard error) as JSON lines, and no longer where it went before.
+
+    `process`: its name, for each line, where several write to one stream.
+    """
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonFormatter(process))
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 class JsonFormatter(logging.Formatter):
     """A record as one line of JSON."""
+
+    def __init__(self, process: str | None = None) -> None:
+        """`process`: the name of this one, where there are several."""
+        super().__init__()
+        self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -92,6 +102,8 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
         }
+        if self._process is not None:
+            line |= {"process": self._process, "pid": record.process}
         fields = getattr(record, _FIELDS_ATTRIBUTE, None)
         if isinstance(fields, dict) and isinstance(record.msg, str) and _EVENT.fullmatch(record.msg):
             allowed = {name: value for name, value in fields.items() if _is_allowed(name, value)}

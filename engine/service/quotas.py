@@ -85,13 +85,21 @@ class LeakyBucket:
         """Seconds until `amount` units fit. 0: they did, and are in; infinity: they never will."""
         if amount > self.capacity:
             return math.inf
-        leaked = round(now * _NANOSECONDS) * self.leak // _NANOSECONDS
+        leaked = self._leaked(now)
         empty_at = max(self._empty_at, leaked) + amount
         over = empty_at - leaked - self.capacity
         if over > 0:
             return over / self.leak
         self._empty_at = empty_at
         return 0.0
+
+    def room(self, now: float) -> int:
+        """How many units would fit."""
+        return self.capacity - max(0, self._empty_at - self._leaked(now))
+
+    def _leaked(self, now: float) -> int:
+        """Units since the clock's start."""
+        return round(now * _NANOSECONDS) * self.leak // _NANOSECONDS
 
 
 class AudioPerMinute:
@@ -109,10 +117,7 @@ class AudioPerMinute:
         """`samples` more at `rate` Hz. Raises QuotaError, and counts nothing of them."""
         if not self.seconds:
             return
-        # The units are 1/60 ns of audio, so that a second of the clock leaks a whole number of them.
-        minute = int(self.seconds * _NANOSECONDS)
-        bucket = self._buckets.setdefault(subject, LeakyBucket(60 * minute, minute))
-        wait = bucket.pour(-(-60 * samples * _NANOSECONDS // rate), self._clock.now())
+        wait = self._bucket(subject).pour(-(-60 * samples * _NANOSECONDS // rate), self._clock.now())
         if wait:
             raise QuotaError(
                 Reason.AUDIO_QUOTA,
@@ -121,6 +126,17 @@ class AudioPerMinute:
                 int(self.seconds),
                 None if math.isinf(wait) else wait,
             )
+
+    def room(self, subject: str) -> float:
+        """Seconds of audio that would be let through now."""
+        if not self.seconds:
+            return math.inf
+        return self._bucket(subject).room(self._clock.now()) / (60 * _NANOSECONDS)
+
+    def _bucket(self, subject: str) -> LeakyBucket:
+        # The units are 1/60 ns of audio, so that a second of the clock leaks a whole number of them.
+        minute = int(self.seconds * _NANOSECONDS)
+        return self._buckets.setdefault(subject, LeakyBucket(60 * minute, minute))
 
 
 class SpeedLimit:
@@ -201,6 +217,10 @@ class Quotas:
     def take_audio(self, key: str | None, samples: int, rate: int) -> None:
         """A key sends audio. Raises QuotaError."""
         self.audio.take(_subject(key), samples, rate)
+
+    def audio_room(self, key: str | None) -> float:
+        """Seconds of audio that a key may send now."""
+        return self.audio.room(_subject(key))
 
 
 class OwnQuotas:

@@ -39,9 +39,9 @@ class ServiceSettings:
     max_resume_bytes: int = _limit(4 * _MEBIBYTE, "bytes of events kept for a resume, in one dialogue")
 
     # Counts
-    max_connections: int = _limit(4_096, "connections open at once")
+    max_connections: int = _limit(4_096, "connections open at once, in one frontend")
     max_streams_per_connection: int = _limit(100, "calls open at once on one connection")
-    max_calls: int = _limit(2_048, "calls open at once, health checks apart")
+    max_calls: int = _limit(2_048, "calls open at once in one frontend, health checks apart")
     max_clips: int = _limit(8, "Tokenize and Detokenize calls under way at once")
     max_waiting_turns: int = _limit(4, "committed turns of a dialogue behind the answer under way")
     max_dialogues_per_key: int = _limit(64, "dialogues of one key open at once; 0: no limit", may_be_zero=True)
@@ -65,6 +65,10 @@ class ServiceSettings:
     max_session_notice: float = _limit(60.0, "seconds before that at which its client is told", may_be_zero=True)
     max_resume_window: float = _limit(300.0, "seconds a dialogue may be kept without a call", may_be_zero=True)
     drain_timeout: float = _limit(30.0, "seconds that answers under way have once the server shuts down")
+
+    # The engine process
+    engine_patience: float = _limit(1.5, "seconds without a sign of life after which the engine is replaced")
+    max_engine_step: float = _limit(30.0, "seconds that one step of the engine may take before it is replaced")
 
     def __post_init__(self) -> None:
         for limit in limits():

@@ -80,7 +80,7 @@ def test_an_engine_that_cannot_answer_never_opens_its_doors(monkeypatch: pytest.
         assert not server.host.ready
 
     with antiphon.Engine.load(tiny_checkpoint(), device="cpu") as engine:
-        monkeypatch.setattr(engine.decoder, "run", fails)
+        monkeypatch.setattr(engine.decoder, "begin", fails)
         asyncio.run(test())
 
 

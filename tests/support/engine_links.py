@@ -1,0 +1,81 @@
+"""An engine behind a Unix socket, and frontends' ends of it, all in this process: what the processes of a server do,
+without waiting for their starts."""
+
+import asyncio
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from checkpoints import tiny_checkpoint
+from served import until
+
+import antiphon
+from antiphon.engine.process.engine_messages import ENGINE_CONTROL, ModelNames, Ready, Stop
+from antiphon.engine.process.engine_process import EngineProcess
+from antiphon.engine.process.link import Link
+from antiphon.engine.process.remote_engine import RemoteEngine
+
+PATIENCE = 20.0  # tests share their machine: where silence is not what they are about, it means nothing
+
+
+@dataclass
+class Behind:
+    """An engine that is reached by a socket."""
+
+    engine: antiphon.Engine
+    address: Path
+    told: list[Any] = field(default_factory=list)  # to the supervisor
+
+    @asynccontextmanager
+    async def frontend(self, patience: float = PATIENCE) -> AsyncIterator[RemoteEngine]:
+        """A frontend's end, connected."""
+        names = ModelNames(self.engine.codec_id, self.engine.vocabulary_id)
+        remote = RemoteEngine("test", self.address, tiny_checkpoint(), names, self.engine.config, patience)
+        running = asyncio.create_task(remote.run())
+        try:
+            await remote.warm_up()
+            yield remote
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            remote.disconnect()
+
+    async def is_empty(self, seconds: float = 20.0) -> bool:
+        """Whether the engine comes to hold nothing within some time."""
+
+        def held() -> bool:
+            stats = self.engine.stats
+            return bool(stats.dialogues or stats.clips or stats.free_pages != stats.total_pages)
+
+        return await until(lambda: not held(), seconds)
+
+
+@asynccontextmanager
+async def engine_behind_a_socket(engine: antiphon.Engine) -> AsyncIterator[Behind]:
+    """`engine` as its process serves it; the test is its supervisor."""
+    with tempfile.TemporaryDirectory(prefix="antiphon-") as folder:
+        behind = Behind(engine, Path(folder) / "engine")
+        ours, its = socket.socketpair()
+        _, control = await asyncio.get_running_loop().create_unix_connection(
+            lambda: Link(ENGINE_CONTROL, behind.told.append, lambda: None), sock=ours
+        )
+        serving = asyncio.create_task(EngineProcess(engine, behind.address).run(its))
+        while not any(isinstance(one, Ready) for one in behind.told):
+            assert not serving.done(), behind.told
+            await asyncio.sleep(0.01)
+        try:
+            yield behind
+        finally:
+            control.send(Stop())
+            assert await serving
+            control.abort()
+
+
+def stop_reading(remote: RemoteEngine) -> None:
+    """The frontend takes nothing more from the engine, over the connection it has."""
+    assert remote._link is not None and remote._link._transport is not None
+    remote._link._transport.pause_reading()

@@ -1,13 +1,15 @@
 """Converse calls without gRPC: the service's own side of a call, driven by hand over a real embedded engine."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import numpy as np
+from goldens import golden
 
 import antiphon
 from antiphon.engine.clock import Clock, MonotonicClock
+from antiphon.engine.hear.codec import read_audio
 from antiphon.engine.hear.voice_activity import VoiceActivityModel
 from antiphon.engine.service.converse import converse
 from antiphon.engine.service.drain import Drain
@@ -151,3 +153,29 @@ def pcm16(pcm: np.ndarray) -> bytes:
 def ids_of(items: Iterable[session_pb2.HistoryItem]) -> list[list[int]]:
     """The ids of history items, speech codes or interleaved."""
     return [list(item.speech_tokens.ids or item.interleaved_tokens.ids) for item in items]
+
+
+Test = Callable[[Host], Awaitable[None]]
+
+
+def run(engine: antiphon.Engine, test: Test, **settings: float) -> None:
+    """Run a test, after which everything it took has to be given back."""
+
+    async def checked() -> None:
+        before = engine.stats
+        host = host_of(engine, **settings)
+        tasks = asyncio.all_tasks()
+        await test(host)
+        await host.dialogues.close()
+        await host.voice_activity.close()
+        assert asyncio.all_tasks() == tasks
+        after = engine.stats
+        assert (after.dialogues, after.turns, after.free_pages) == (before.dialogues, before.turns, before.free_pages)
+        assert host.quotas.dialogues.count("everyone") == 0 and len(host.dialogues) == 0
+
+    asyncio.run(checked())
+
+
+def clip(name: str) -> tuple[np.ndarray, int]:
+    pcm, rate = read_audio(golden(f"speech_tokenizer/wav/{name}.wav"))
+    return pcm[0], rate

@@ -283,7 +283,7 @@ class EngineLoop:
         """One Euler step of the solves that are due first. A whole solve at once would stop the LM for everyone."""
         self._solves = [member for member in self._solves if member.turn in member.dialogue.turns]
         begun = self._run(_speaking, self._chunks_due(), self._decoder.begin)
-        self._solves += [replace(member, request=solving) for member, solving in begun]
+        self._solves += [Member(member.dialogue, member.turn, solving) for member, solving in begun]
         if not self._solves:
             return False
         self._batches["speak"] += 1

@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from antiphon.kernels.checks import KERNEL_FLOATS, check_dtype
+from antiphon.kernels.checks import KERNEL_FLOATS, check, check_dtype
 from antiphon.kernels.jit_attention import HIDDEN, LOG2_E, attend, mean_of, sequence_of_tile
 from antiphon.kernels.paged_attention.tuned import DECODE, PREFILL, SPLITS_AT_ONCE
 from antiphon.kernels.targets import target_of
@@ -216,6 +216,7 @@ def paged_attention(
     """As the reference, for float32, bfloat16 and float16. Of no more queries than sequences, all count as decodes."""
     check_dtype("q", q, *KERNEL_FLOATS)
     rows, heads, head_dim = q.shape
+    check(head_dim <= 128, f"heads have {head_dim} values; the Triton kernel's tiles hold at most 128.")
     sequences, table_width = block_tables.shape
     page_size, kv_heads = k_pages.shape[1], k_pages.shape[2]
     out = torch.empty(rows, heads, head_dim, dtype=q.dtype, device=q.device)

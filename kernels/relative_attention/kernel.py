@@ -11,7 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
-from antiphon.kernels.checks import KERNEL_FLOATS, check_dtype
+from antiphon.kernels.checks import KERNEL_FLOATS, check, check_dtype
 from antiphon.kernels.jit_attention import HIDDEN, LOG2_E, mean_of, sequence_of_tile
 from antiphon.kernels.relative_attention import reference
 from antiphon.kernels.relative_attention.tuned import TILES
@@ -125,6 +125,7 @@ def relative_attention(
     check_dtype("q", q, *KERNEL_FLOATS)
     q, k, v, positions = (x.contiguous() for x in (q, k, v, positions))
     rows, heads, head_dim = q.shape
+    check(head_dim <= 128, f"heads have {head_dim} values; the Triton kernel's tiles hold at most 128.")
     sequences, tile = len(cu_seqlens) - 1, TILES[target_of(q.device), q.element_size()]
     out = torch.empty_like(q)
     if out.numel() == 0:

@@ -4,7 +4,7 @@ import torch
 import triton
 import triton.language as tl
 
-from antiphon.kernels.checks import KERNEL_FLOATS, check_dtype
+from antiphon.kernels.checks import KERNEL_FLOATS, check, check_dtype
 from antiphon.kernels.rms_norm.tuned import warps_for
 
 
@@ -45,6 +45,7 @@ def rms_norm(
     """As the reference, for float32, bfloat16 and float16."""
     check_dtype("x", x, *KERNEL_FLOATS)
     rows, width = x.shape
+    check(width <= 1 << 16, f"rows have {width} values; the Triton kernel takes at most {1 << 16} in one program.")
     normed = torch.empty(rows, width, dtype=x.dtype, device=x.device)
     stream = x if residual is None else torch.empty_like(normed)
     if normed.numel():

@@ -8,7 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
-from antiphon.kernels.checks import KERNEL_FLOATS, check_dtype
+from antiphon.kernels.checks import KERNEL_FLOATS, check, check_dtype
 from antiphon.kernels.jit_attention import HIDDEN, LOG2_E, attend, mean_of, sequence_of_tile
 from antiphon.kernels.targets import target_of
 from antiphon.kernels.varlen_attention.tuned import tile_for
@@ -104,6 +104,7 @@ def varlen_attention(
     """As the reference, for float32, bfloat16 and float16; nothing is read from the device."""
     check_dtype("q", q, *KERNEL_FLOATS)
     (rows, heads, head_dim), kv_heads = q.shape, k.shape[1]
+    check(head_dim <= 128, f"heads have {head_dim} values; the Triton kernel's tiles hold at most 128.")
     sequences, group = len(cu_seqlens_q) - 1, heads // kv_heads
     out = torch.empty(rows, heads, head_dim, dtype=q.dtype, device=q.device)
     if out.numel() == 0 or sequences == 0:

@@ -19,22 +19,22 @@ class Tile:
 _TILES: Final[dict[tuple[Target, int], tuple[tuple[int, Tile], ...]]] = {  # by bytes of a value, then by head size
     ("sm_80", 4): (
         (64, Tile(rows=64, keys=16, warps=8, stages=2)),
-        (256, Tile(rows=32, keys=32, warps=8, stages=2)),
+        (128, Tile(rows=32, keys=32, warps=8, stages=2)),
     ),
     ("sm_80", 2): (
         (64, Tile(rows=64, keys=64, warps=4, stages=3)),
-        (256, Tile(rows=128, keys=32, warps=8, stages=3)),
+        (128, Tile(rows=128, keys=32, warps=8, stages=3)),
     ),
     ("sm_90", 4): (
         (64, Tile(rows=64, keys=32, warps=8, stages=2)),
-        (256, Tile(rows=32, keys=32, warps=8, stages=2)),
+        (128, Tile(rows=32, keys=32, warps=8, stages=2)),
     ),
     ("sm_90", 2): (
         (64, Tile(rows=64, keys=64, warps=4, stages=3)),
-        (256, Tile(rows=128, keys=64, warps=8, stages=3)),
+        (128, Tile(rows=128, keys=64, warps=8, stages=3)),
     ),
-    ("interpreter", 4): ((256, Tile(rows=16, keys=16, warps=4, stages=1)),),
-    ("interpreter", 2): ((256, Tile(rows=16, keys=16, warps=4, stages=1)),),
+    ("interpreter", 4): ((128, Tile(rows=16, keys=16, warps=4, stages=1)),),
+    ("interpreter", 2): ((128, Tile(rows=16, keys=16, warps=4, stages=1)),),
 }
 
 

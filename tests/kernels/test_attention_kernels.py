@@ -242,3 +242,9 @@ def test_refusals_show_the_numbers(change: dict[str, torch.Tensor], sentence: st
     call = _paged([1], [20], 16, (2, 1, 8))
     with interpreted(), pytest.raises(KernelArgumentError, match=sentence):
         paged_attention(**(call | change))
+
+
+def test_heads_wider_than_the_tiles_are_refused() -> None:
+    wide, one = torch.zeros(1, 1, 129), _cu([1])
+    with interpreted(), pytest.raises(KernelArgumentError, match="heads have 129 values; .* at most 128"):
+        varlen_attention(wide, wide, wide, one, one, scale=1.0)

@@ -19,10 +19,10 @@ LM = LanguageModelConfig(layers=2, hidden=16, heads=4, kv_heads=2, head_dim=8, f
 
 
 def _batch(lengths: list[int], contexts: list[int]) -> PackedBatch:
-    """Sequences' last positions, over three pages of 64 each."""
+    """Sequences' last positions, over three pages of 16 each."""
     ranges = [range(context - length, context) for length, context in zip(lengths, contexts, strict=True)]
     tables = torch.randperm(3 * len(lengths), generator=torch.Generator().manual_seed(0)).view(-1, 3).int()
-    slots = [int(tables[s, p // 64]) * 64 + p % 64 for s, positions in enumerate(ranges) for p in positions]
+    slots = [int(tables[s, p // 16]) * 16 + p % 16 for s, positions in enumerate(ranges) for p in positions]
     return PackedBatch(
         positions=torch.tensor([p for positions in ranges for p in positions]),
         cu_seqlens_q=torch.tensor([0, *lengths]).cumsum(0).int(),
@@ -33,17 +33,17 @@ def _batch(lengths: list[int], contexts: list[int]) -> PackedBatch:
 
 
 def _prefill_and_step(model: GLM, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    cache = PagedKVCache.allocate(LM, n_pages=6)
+    cache = PagedKVCache.allocate(LM, n_pages=6, page_size=16)
     cache.k.fill_(torch.nan)
     cache.v.fill_(torch.nan)
-    prompts = model(ids, _batch([70, 1], [70, 1]), cache)
-    return prompts, model(ids[:2], _batch([1, 1], [71, 2]), cache)
+    prompts = model(ids, _batch([36, 1], [36, 1]), cache)
+    return prompts, model(ids[:2], _batch([1, 1], [37, 2]), cache)
 
 
 @torch.inference_mode()
 def test_the_language_model_over_its_cache() -> None:
     torch.manual_seed(0)
-    model, ids = GLM(LM).eval(), torch.arange(71) % 32
+    model, ids = GLM(LM).eval(), torch.arange(37) % 32
     expected = _prefill_and_step(model, ids)
     with interpreted():
         actual = _prefill_and_step(model, ids)

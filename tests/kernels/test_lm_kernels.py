@@ -70,7 +70,7 @@ def test_rope_paged_write(heads: int, kv_heads: int, head_dim: int, pairs: int, 
     with interpreted():
         turned_q, turned_k = rope_paged_write(q, k, v, among_nans(cos_sin), pages[0], pages[1], slots)
         without = rope_paged_write(q, k, v, cos_sin)
-    expected_q, expected_k = rope_paged_write(*(x.double() for x in (q, k, v)), cos_sin)
+    expected_q, expected_k = rope_paged_write(*(x.double() for x in (q, k, v, cos_sin)))
     _check("rope_paged_write", turned_q, expected_q, dtype)
     _check("rope_paged_write", turned_k, expected_k, dtype)
     assert torch.equal(turned_q[..., 2 * pairs :], q[..., 2 * pairs :])

@@ -79,9 +79,7 @@ def _measure(judge: Judge, options: argparse.Namespace) -> int:
     rows: list[dict[str, object]] = []
     join_rows: list[dict[str, object]] = []
     for mode in options.modes:
-        # Once more than one mode can be served, the server is told which.
-        chosen = ["--streaming", mode] if len(STREAMING_MODES) > 1 else []
-        with serving(options.model, options.device, chosen) as target:
+        with serving(options.model, options.device, ["--streaming", mode]) as target:
             answered: list[Received] = []
             for name, some in questions.items():
                 for line, suffix in ((WIDE, ""), (TELEPHONE, ", µ-law both ways")):

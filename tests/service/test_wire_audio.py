@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from compare import assert_close
 from tolerances import TOLERANCE
-from wire import MANUAL, UNPACED, asked_of_the_engine, clip, mulaw_question, serving, spoken, target, tiny_engine
+from wire import HANGS, MANUAL, UNPACED, asked_of_the_engine, clip, mulaw_question, serving, spoken, target, tiny_engine
 
 import antiphon
 from antiphon.client import ALAW_8K, MULAW_8K, AudioEncoding, AudioFormat, AudioOutput, Sampling, linear16
@@ -23,7 +23,7 @@ def with_client(test: Callable[[antiphon.Client], Awaitable[None]]) -> None:
         async with serving(tiny_engine(), UNPACED) as server, antiphon.Client(target(server)) as client:
             await test(client)
 
-    asyncio.run(asyncio.wait_for(run(), 90))
+    asyncio.run(asyncio.wait_for(run(), HANGS))
 
 
 def pieces(data: bytes, cuts: Sequence[int]) -> list[bytes]:

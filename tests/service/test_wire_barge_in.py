@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from wire import PACED, check_order, mulaw_question, serving, spoken, target, tiny_engine
+from wire import HANGS, PACED, check_order, mulaw_question, serving, spoken, target, tiny_engine
 
 import antiphon
 from antiphon.client import (
@@ -35,7 +35,7 @@ def with_client(test: Callable[[antiphon.Client], Awaitable[None]]) -> None:
         async with serving(tiny_engine(), PACED) as server, antiphon.Client(target(server)) as client:
             await test(client)
 
-    asyncio.run(asyncio.wait_for(run(), 30))
+    asyncio.run(asyncio.wait_for(run(), HANGS))
 
 
 class Listener:

@@ -10,6 +10,7 @@ import grpc.aio
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from wire import (
+    HANGS,
     MANUAL,
     UNPACED,
     beside_a_healthy_call,
@@ -103,7 +104,7 @@ def test_wrong_missing_and_revoked_keys(tmp_path: Path) -> None:
                 await healthy.push_text("still there?")
                 assert (await healthy.answer()).audio.data
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), HANGS))
 
 
 def test_quotas_are_met_and_given_back() -> None:
@@ -140,7 +141,7 @@ def test_quotas_are_met_and_given_back() -> None:
                 await act(server)
             await nothing_left(server)
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), HANGS))
 
 
 def test_the_unary_calls_refuse_what_they_cannot_use() -> None:

@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from line import Line
 from wire import (
+    HANGS,
     MANUAL,
     PACED,
     UNPACED,
@@ -42,7 +43,7 @@ def with_server(test: Callable[[Server], Awaitable[None]], settings: ServiceSett
             await test(server)
             await forgotten(server)
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), HANGS))
 
 
 async def forgotten(server: Server) -> None:

@@ -15,6 +15,7 @@ from callers import Received, receive
 from tolerances import TOLERANCE
 from wire import (
     GREEDY,
+    HANGS,
     MANUAL,
     PACED,
     UNPACED,
@@ -68,7 +69,7 @@ def test_eight_calls_at_once_hear_each_their_own_answer() -> None:
             check_answer(await answer_in(events), one, "a wave among eight", TOLERANCE["wave-in-company"])
             assert sum(isinstance(event, AudioOutput) for event in events) >= 7
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), HANGS))
 
 
 async def run_command(*arguments: str) -> tuple[int, str, str]:
@@ -97,4 +98,4 @@ def test_the_command_line_calls_a_server(tmp_path: Path) -> None:
             assert file.getframerate() == 22_050 and file.getnframes() > 22_050
         assert wrong == 1 and "FIELD_INVALID" in why
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), HANGS))

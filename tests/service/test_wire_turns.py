@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from wire import (
     GREEDY,
+    HANGS,
     MANUAL,
     UNPACED,
     answer_in,
@@ -52,7 +53,7 @@ def with_client(test: Test, settings: ServiceSettings = UNPACED) -> None:
         async with serving(tiny_engine(), settings) as server, antiphon.Client(target(server)) as client:
             await test(client)
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), HANGS))
 
 
 def test_a_dialogue_over_the_wire_is_the_python_face_s_to_the_id_and_the_sample() -> None:
@@ -198,7 +199,7 @@ def test_a_turn_over_the_limit_is_committed_not_punished() -> None:
         ]
         assert sum(isinstance(event, AudioCompleted) for event in events) == 2
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), HANGS))
 
 
 def test_respond_answers_one_turn_as_a_call_does() -> None:
@@ -280,4 +281,4 @@ def test_health_and_reflection_are_the_standard_ones() -> None:
                 method.name for method in dialogue_pb2.DESCRIPTOR.services_by_name["DialogueService"].methods
             }
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), HANGS))

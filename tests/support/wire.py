@@ -48,6 +48,7 @@ ConverseRequest = dialogue_pb2.ConverseRequest
 MAX_OUTPUT_TOKENS = 40  # two pieces of speech: an answer of 1.6 s
 GREEDY = Sampling(temperature=0.0, max_output_tokens=MAX_OUTPUT_TOKENS)
 MANUAL = CallConfig(input_audio=MULAW_8K, output_audio=linear16(22_050), sampling=GREEDY)
+HANGS = 600.0  # s after which a test that stands still is given up; no test is about it
 # Tests do not wait for answers to be played, where they are not about that.
 UNPACED = ServiceSettings(port=0, max_output_lead=600.0)
 PACED = ServiceSettings(port=0)
@@ -230,7 +231,7 @@ def beside_a_healthy_call(
             await nothing_left(server)
             await healthy_call(server, expected)
 
-    asyncio.run(asyncio.wait_for(run(), 120))
+    asyncio.run(asyncio.wait_for(run(), HANGS))
 
 
 # A call by hand, for what `antiphon.Client` would not send

@@ -33,38 +33,38 @@ class Stage:
     cost: Cost | None  # None: no floor is known
 
 
-def stages(size: str, device: torch.device, dtype: torch.dtype) -> Iterator[Stage]:
+def stages(size: str, device: torch.device, dtype: torch.dtype, context: int = CONTEXT) -> Iterator[Stage]:
     """LM steps, flow solves and vocoding, for growing numbers of dialogues."""
-    yield from _lm_steps(size, device, dtype)
+    yield from _lm_steps(size, device, dtype, context)
     yield from _speaking(size, device, dtype)
 
 
-def _lm_steps(size: str, device: torch.device, dtype: torch.dtype) -> Iterator[Stage]:
+def _lm_steps(size: str, device: torch.device, dtype: torch.dtype, context: int) -> Iterator[Stage]:
     config = SIZES[size].language_model
     with unfilled():
         model = GLM(config)
     _randomise(model, device, dtype)
     weights = sum(parameter.numel() for parameter in model.parameters()) - config.vocab_size * config.hidden
     for dialogues in (1, 16, 64, 256):
-        pages = -(-CONTEXT // PAGE_SIZE)
+        pages = -(-context // PAGE_SIZE)
         cache = PagedKVCache.allocate(config, dialogues * pages, PAGE_SIZE, device, dtype)
         table = torch.arange(dialogues * pages, dtype=torch.int32, device=device).view(dialogues, pages)
-        last = CONTEXT - 1
+        last = context - 1
         batch = PackedBatch(
             positions=torch.full((dialogues,), last, device=device),
             cu_seqlens_q=torch.arange(dialogues + 1, dtype=torch.int32, device=device),
-            context_lens=torch.full((dialogues,), CONTEXT, dtype=torch.int32, device=device),
+            context_lens=torch.full((dialogues,), context, dtype=torch.int32, device=device),
             block_tables=table,
             slot_mapping=table[:, last // PAGE_SIZE].long() * PAGE_SIZE + last % PAGE_SIZE,
         )
         ids = torch.zeros(dialogues, dtype=torch.int64, device=device)
         cache.k.zero_()
         cache.v.zero_()
-        seen = dialogues * CONTEXT
+        seen = dialogues * context
         attention = 4 * seen * config.layers * config.heads * config.head_dim
         yield Stage(
             "LM step",
-            f"{dialogues} dialogues of {CONTEXT:,} positions",
+            f"{dialogues} dialogues of {context:,} positions",
             partial(_lm_step, model, ids, batch, cache),
             Cost(weights * dtype.itemsize + seen * bytes_per_token(config, dtype), 2 * weights * dialogues + attention),
         )

@@ -71,13 +71,18 @@ class Judge(nn.Module):
 
     @torch.inference_mode()
     def hear(self, sounds: Sequence[tuple[np.ndarray, int]]) -> list[str]:
-        """What is said in each (f32[n], rate)."""
-        texts: list[str] = []
+        """What is said in each (f32[n], rate); nothing in what is shorter than a window."""
+        texts = [""] * len(sounds)
+        long_enough = [index for index, (sound, rate) in enumerate(sounds) if len(sound) * RATE >= _WINDOW * rate]
         device = self.spelling.weight.device
-        for start in range(0, len(sounds), _AT_ONCE):
-            some = [
-                features(sound if rate == RATE else resample(np.asarray(sound, np.float32), rate, RATE)).to(device)
-                for sound, rate in sounds[start : start + _AT_ONCE]
-            ]
-            texts += [read_ctc(scores, self.symbols) for scores in self(some)]
+        for start in range(0, len(long_enough), _AT_ONCE):
+            some = long_enough[start : start + _AT_ONCE]
+            clips = [features(_at_rate(*sounds[index])).to(device) for index in some]
+            for index, scores in zip(some, self(clips), strict=True):
+                texts[index] = read_ctc(scores, self.symbols)
         return texts
+
+
+def _at_rate(sound: np.ndarray, rate: int) -> np.ndarray:
+    """f32[n] at the judge's own rate."""
+    return sound if rate == RATE else resample(np.asarray(sound, np.float32), rate, RATE)

@@ -10,6 +10,7 @@ from antiphon.engine.units import OUTPUT_HOP, OUTPUT_RATE
 from demo import picture
 from demo.judge import gate, sets
 from demo.judge.joins import Joined, measure
+from demo.judge.recogniser import Judge
 from demo.judge.score import error_interval
 from demo.recipe import domain
 from demo.recipe.data import plan_tests
@@ -75,6 +76,14 @@ def test_the_bootstrap_interval_holds_the_rate() -> None:
     low, high = error_interval(pairs)
     assert 0.0 < low < word_error_rate(pairs) < high < 0.2
     assert error_interval(pairs[:30]) == (0.0, 0.0)
+
+
+def test_the_judge_hears_nothing_in_no_sound_and_goes_on() -> None:
+    judge = Judge().eval()
+    sound = np.random.default_rng(0).standard_normal(9_000).astype(np.float32)
+    alone = judge.hear([(sound, 22_050)])
+    nothing = np.zeros(0, np.float32)
+    assert judge.hear([(nothing, 22_050), (sound, 22_050), (nothing, 8_000)]) == ["", *alone, ""]
 
 
 def test_the_gate_names_what_lies_under_the_bar() -> None:

@@ -172,7 +172,10 @@ class Scheduler:
         """Its turn waits for an answer, since `committed`: the first audio is due `first_audio_seconds` later."""
 
     def chunk(self, dialogue: int, solve_frames: int, wave_frames: int) -> None:
-        """A chunk of speech waits: the flow solves `solve_frames` with its prompt, `wave_frames` become audio."""
+        """A chunk of speech waits: the flow solves `solve_frames` with its prompt, `wave_frames` become audio.
+
+        Without frames to solve it goes to the vocoder at once.
+        """
 
     def end(self, dialogue: int) -> None:
         """The answer has all its ids. Chunks may still come."""

@@ -208,6 +208,7 @@ public:
         Chunk made;
         made.solve_frames = checked_count(solve_frames, "frames");
         made.wave_frames = checked_count(wave_frames, "frames");
+        made.steps = solve_frames == 0 ? memory_.settings.solve_steps : 0;
         dialogue.chunk = made;
         dialogue.has_chunk = true;
     }

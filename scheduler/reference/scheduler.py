@@ -165,7 +165,8 @@ class Scheduler:
         _expect(found, "make a chunk", Phase.ANSWERING, Phase.ENDING)
         if found.chunk is not None:
             raise ValueError(f"dialogue {dialogue} has a chunk under way: one at a time")
-        found.chunk = Chunk(_count(solve_frames, "frames"), _count(wave_frames, "frames"))
+        steps = self.settings.solve_steps if solve_frames == 0 else 0
+        found.chunk = Chunk(_count(solve_frames, "frames"), _count(wave_frames, "frames"), steps)
 
     def end(self, dialogue: int) -> None:
         found = self._memory.find(dialogue)

@@ -142,6 +142,14 @@ def test_several_euler_steps_run_in_one_go_as_far_as_time_allows() -> None:
     assert bench.buffers.solve_steps[:2].tolist() == [2, 0], "one goes on while the other starts"
 
 
+def test_a_chunk_without_frames_to_solve_goes_to_the_vocoder_at_once() -> None:
+    bench = Bench()
+    bench.ask(1, 1)
+    bench.core.chunk(1, 0, 40)
+    plan = bench.core.plan(0.0)
+    assert (plan.solves, plan.vocodes) == (0, 1)
+
+
 def test_who_is_far_ahead_of_playback_pauses_until_the_time_the_plan_names() -> None:
     bench = Bench(max_lead_seconds=5.0, max_unread_seconds=20.0)
     bench.ask(1, 4)

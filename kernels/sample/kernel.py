@@ -176,7 +176,7 @@ def _choose(
         tl.store(
             chosen + row, tl.min(tl.where((heads == highest) & (tile < tiles), head_ids, vocab), axis=0).to(tl.int64)
         )
-    tl.store(undecided + row, 1 - certified.to(tl.int32))
+    tl.store(undecided + row, tl.where(certified, 0, 1))
 
 
 @triton.jit(do_not_specialize=["vocab", "tiles"])

@@ -51,7 +51,7 @@ def test_every_module_imports_where_there_is_no_triton(tmp_path: Path) -> None:
     for folder in ("engine", "kernels", "scheduler"):
         for file in sorted((ROOT / folder).rglob("*.py")):
             name = ".".join(("antiphon", *file.relative_to(ROOT).with_suffix("").parts))
-            if file.name != "kernel.py":  # the only files that may ask for triton
+            if file.name != "kernel.py" and not file.name.startswith("jit_"):  # they alone may ask for triton
                 modules.append(name.removesuffix(".__init__"))
     program = f"""
 import importlib, sys

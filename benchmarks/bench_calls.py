@@ -1,6 +1,6 @@
 """Telephone calls at once, in real time, over the network: do they stay in time?
 
-    python benchmarks/bench_calls.py --model checkpoints/tiny [--callers 1 8] [--chunk 0.2] [--device cpu]
+    python benchmarks/bench_calls.py --model checkpoints/tiny [--callers 1 8] [--chunk 0.2] [--streaming seamless]
 
 A server of its own process; each caller speaks a clip as 8 kHz µ-law at its own pace and plays the answer as it comes.
 An underrun is a moment at which playback runs dry for more than one message. One caller is the baseline beside the
@@ -26,6 +26,7 @@ from antiphon.client import MULAW_8K, AudioOutput, CallConfig, ResponseCompleted
 from antiphon.engine.device import resolve_device
 from antiphon.engine.hear.codec import read_audio
 from antiphon.engine.hear.resample import resample
+from antiphon.engine.speak.chunking import DEFAULT_STREAMING, STREAMING_MODES
 
 CLIP = Path(__file__).parents[1] / "demo" / "clips" / "tt-weasels.wav"
 PACKET = 160  # bytes: 20 ms
@@ -63,6 +64,7 @@ def main() -> None:
                 {
                     **where,
                     "model": options.model.name,
+                    "streaming": options.streaming,
                     "callers": callers,
                     "chunk_s": options.chunk,
                     "answer_s": round(played[0].audio_seconds, 3),
@@ -80,6 +82,7 @@ def main() -> None:
 def _serving(options: argparse.Namespace) -> Iterator[str]:
     """A server in a process of its own, warmed up; its address."""
     command = ["serve", "--model", str(options.model), "--device", options.device, "--port", "0"]
+    command += ["--streaming", options.streaming]
     process = subprocess.Popen([sys.executable, "-m", "antiphon", *command], stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
@@ -142,6 +145,7 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Calls at once in real time: first audio, lateness, underruns.")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--streaming", choices=STREAMING_MODES, default=DEFAULT_STREAMING)
     parser.add_argument("--clip", type=Path, default=CLIP)
     parser.add_argument("--callers", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--chunk", type=float, default=0.2, help="seconds of audio in one message")

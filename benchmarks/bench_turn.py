@@ -2,8 +2,9 @@
 
     python benchmarks/bench_turn.py --model checkpoints/tiny [--seconds 1 4 10] [--runs 5] [--device cpu]
 
-Streamed: through an embedded engine, as a caller has it. Unstreamed, the baseline: `encode`, `generate`, then the
-whole answer's mel and wave in one shot. Runs of the two alternate, so that a machine that slows down slows both.
+Streamed, in each mode: through an embedded engine, as a caller has it who speaks at a pace the engine can follow, and
+commits without a pause. Unstreamed, the baseline: `encode`, `generate`, then the whole answer's mel and wave in one
+shot. Runs of all alternate, so that a machine that slows down slows all.
 Appends to results/turn.csv.
 """
 
@@ -21,6 +22,7 @@ from harness import RESULTS, Spread, append_rows, environment
 
 import antiphon
 from antiphon.engine.hear.codec import read_audio
+from antiphon.engine.speak.chunking import STREAMING_MODES
 from antiphon.events import AudioOutput, ResponseCompleted, Timing
 
 CLIP = Path(__file__).parents[1] / "demo" / "clips" / "tt-weasels.wav"
@@ -44,54 +46,50 @@ def main() -> None:
         print(f"{where['device']}; torch {where['torch']}; {options.model}, {options.dtype}", file=sys.stderr)
         for seconds in options.seconds:
             question = np.resize(pcm[0], int(seconds * rate))
-            rows.append(
-                {
-                    **where,
-                    "model": options.model.name,
-                    "dtype": options.dtype,
-                    **_measure(engine, question, rate, options),
-                }
-            )
+            about = {**where, "model": options.model.name, "dtype": options.dtype}
+            rows += [{**about, **row} for row in _measure(engine, question, rate, options)]
     append_rows(options.results, rows)
     print(f"appended {len(rows)} rows to {options.results}", file=sys.stderr)
 
 
 def _measure(
     engine: antiphon.Engine, question: np.ndarray, rate: int, options: argparse.Namespace
-) -> dict[str, object]:
-    """One row: `options.runs` streamed and unstreamed turns in turn, after one of each that is not counted."""
-    config = antiphon.SessionConfig(
-        sampling=antiphon.SamplingParams(temperature=0.0, max_new_tokens=options.max_new_tokens)
-    )
-    streamed: list[Streamed] = []
+) -> list[dict[str, object]]:
+    """A row for each mode: `options.runs` turns of each and unstreamed ones in turn, after one of each not counted."""
+    sampling = antiphon.SamplingParams(temperature=0.0, max_new_tokens=options.max_new_tokens)
+    streamed: dict[str, list[Streamed]] = {mode: [] for mode in STREAMING_MODES}
     whole: list[float] = []
     for run in range(options.runs + 1):
-        one, alone = (
-            asyncio.run(_streamed_turn(engine, config, question, rate)),
-            _unstreamed_turn(engine, question, rate, options),
-        )
-        if run > 0:
-            streamed.append(one)
-            whole.append(alone)
-    first = Spread.of([one.timing.first_audio or 0.0 for one in streamed])
-    factor = Spread.of([one.timing.total / one.audio_seconds for one in streamed])
-    unstreamed = Spread.of(whole)
-    stages = [one.timing.stages_to_first_audio for one in streamed]
+        for mode, turns in streamed.items():
+            config = antiphon.SessionConfig(sampling=sampling, streaming=mode)
+            turns.append(asyncio.run(_streamed_turn(engine, config, question, rate)))
+        whole.append(_unstreamed_turn(engine, question, rate, options))
+        if run == 0:
+            streamed = {mode: [] for mode in STREAMING_MODES}
+            whole = []
+    return [_row(mode, question.size / rate, turns, Spread.of(whole)) for mode, turns in streamed.items()]
+
+
+def _row(mode: str, seconds: float, turns: Sequence[Streamed], unstreamed: Spread) -> dict[str, object]:
+    first = Spread.of([one.timing.first_audio or 0.0 for one in turns])
+    factor = Spread.of([one.timing.total / one.audio_seconds for one in turns])
+    stages = [one.timing.stages_to_first_audio for one in turns]
     by_stage = {
         name: Spread.of([getattr(stage, name) for stage in stages if stage is not None]).p50
         for name in ("hear", "prefill", "decode", "speak")
     }
     print(
-        f"{question.size / rate:5.1f} s asked, {streamed[0].audio_seconds:.1f} s answered: first audio {first} s = "
-        + " + ".join(f"{name} {seconds:.3f}" for name, seconds in by_stage.items())
+        f"{seconds:5.1f} s asked, {turns[0].audio_seconds:.1f} s answered, {mode}: first audio {first} s = "
+        + " + ".join(f"{name} {stage:.3f}" for name, stage in by_stage.items())
         + f"; real-time factor {factor}; unstreamed {unstreamed} s, {unstreamed.p50 / first.p50:.1f}x the first audio"
     )
     return {
-        "question_s": question.size / rate,
-        "answer_s": round(streamed[0].audio_seconds, 3),
-        "runs": options.runs,
+        "streaming": mode,
+        "question_s": seconds,
+        "answer_s": round(turns[0].audio_seconds, 3),
+        "runs": len(turns),
         **{f"first_audio_{name}_s": round(getattr(first, name), 4) for name in ("p20", "p50", "p80")},
-        **{f"to_first_audio_{name}_s": round(seconds, 4) for name, seconds in by_stage.items()},
+        **{f"to_first_audio_{name}_s": round(stage, 4) for name, stage in by_stage.items()},
         **{f"real_time_factor_{name}": round(getattr(factor, name), 4) for name in ("p20", "p50", "p80")},
         **{f"unstreamed_{name}_s": round(getattr(unstreamed, name), 4) for name in ("p20", "p50", "p80")},
         "unstreamed_over_first_audio": round(unstreamed.p50 / first.p50, 2),
@@ -101,10 +99,12 @@ def _measure(
 async def _streamed_turn(
     engine: antiphon.Engine, config: antiphon.SessionConfig, question: np.ndarray, rate: int
 ) -> Streamed:
-    """The question is pushed whole at once, so nothing of it is encoded before the commit that the clock starts at."""
+    """The question comes a second at a time, each when the engine has done what it can with those before it."""
     samples = 0
     async with engine.session(config) as session:
-        await session.push_audio(question, rate)
+        for start in range(0, question.size, rate):
+            await session.push_audio(question[start : start + rate], rate)
+            await _until_idle(engine)
         await session.commit()
         async for event in session.events():
             if isinstance(event, AudioOutput):
@@ -112,6 +112,14 @@ async def _streamed_turn(
             if isinstance(event, ResponseCompleted):
                 return Streamed(event.timing, samples / 22_050)
     raise RuntimeError("the session ended before its answer did")
+
+
+async def _until_idle(engine: antiphon.Engine) -> None:
+    """Until two looks, further apart than any step of the tiny models, find the same."""
+    before = None
+    while (now := engine.stats) != before:
+        before = now
+        await asyncio.sleep(0.05)
 
 
 def _unstreamed_turn(engine: antiphon.Engine, question: np.ndarray, rate: int, options: argparse.Namespace) -> float:

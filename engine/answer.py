@@ -70,9 +70,9 @@ class Answer:
         """The chunk that is due, if any. Its result goes to `spoken`; until then it stays the same."""
         return self._stream.next_job
 
-    def row(self, n_tokens: int) -> Row:
-        """The next `n_tokens` ids of this answer's sequence, for a packed forward."""
-        return Row(self.sequence, n_tokens, self.sampling, len(self.ids))
+    def row(self, place: int) -> Row:
+        """This answer's share of a planned forward, where it stands at `place`."""
+        return Row(self.sequence, place, self.sampling, len(self.ids))
 
     def sampled(self, token: int, now: float) -> list[Event]:
         """Take the id the LM chose."""

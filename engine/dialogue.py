@@ -10,6 +10,7 @@ from antiphon.engine.events import Event
 from antiphon.engine.hear.listener import Listener
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
 from antiphon.engine.history import HistoryItem
+from antiphon.engine.speak.chunks import ChunkJob
 from antiphon.engine.speak.decoder import SpeechDecoder
 from antiphon.engine.think.dialogue_prompt import dialogue_past, user_turn
 from antiphon.engine.think.language_model import LanguageModel
@@ -19,6 +20,7 @@ from antiphon.engine.think.sampling import SEED_LIMIT
 from antiphon.engine.think.sequence import LMSequence
 from antiphon.engine.turn import Phase, Turn
 from antiphon.engine.types import Float32Array
+from antiphon.scheduler._core import Scheduler
 
 
 class Dialogue:
@@ -31,24 +33,25 @@ class Dialogue:
     def __init__(
         self,
         name: str,
-        number: int,
         config: SessionConfig,
         tokenizer: SpeechTokenizer,
         lm: LanguageModel,
         decoder: SpeechDecoder,
+        scheduler: Scheduler,
         sequence: LMSequence,
     ) -> None:
         self.name = name
-        self.number = number  # the scheduler knows it by this alone
+        self.number = sequence.number  # the scheduler knows it by this alone
         self.config = config
         self._sampling = config.sampling.seeded()
         self.sequence = sequence  # all ids of the past, then of the prompt and the answer under way
         self.turns: deque[Turn] = deque()
-        self.unread_samples = 0  # of audio handed out that the caller has not taken
-        self.last_active = 0.0  # the clock when its last answer ended
         self._tokenizer = tokenizer
         self._lm = lm
         self._decoder = decoder
+        self._scheduler = scheduler
+        self._lm_ended = False  # of the answer under way, as the scheduler knows
+        self._chunk: ChunkJob | None = None  # of it, the one that the scheduler knows of
         self._n_turns = 0
         self._past = 0  # ids of the turns that are over
         self._cached = 0  # of them, those whose KV has been there since the last one ended
@@ -78,16 +81,6 @@ class Dialogue:
         assert turn is not None and turn.answer is not None, f"{self.name} has no answer under way"
         return turn, turn.answer
 
-    @property
-    def arrival(self) -> int:
-        """When the turn being answered was committed, in the engine's order of commits; 0 without one."""
-        return self.answering.arrival if self.answering is not None else 0
-
-    @property
-    def wants_lm(self) -> bool:
-        """Whether the LM has something to do."""
-        return self.answering is not None and self.running[1].wants_lm
-
     # The caller's input
 
     def listen(self, samples: Float32Array, rate: int, now: float) -> None:
@@ -111,19 +104,20 @@ class Dialogue:
         """The next turn as text."""
         self._begin_turn(Turn(self._n_turns, text, self.config.await_playback))
 
-    def clear_input(self) -> None:
+    def clear_input(self, now: float) -> None:
         """Forget the turn that is not yet committed."""
         if self._open_turn is not None:
             self.turns.pop()
             self._n_turns -= 1
             if not self.turns:
                 self.sequence.truncate(self._past)
+                self._scheduler.finish(self.number, now)
 
-    def commit(self, response_id: str, arrival: int, now: float) -> None:
+    def commit(self, response_id: str, now: float) -> None:
         """The open turn is complete. The session commits no empty one."""
         turn = self._open_turn
         assert turn is not None, f"{self.name}: a commit without input reached the engine"
-        turn.commit(response_id, arrival, now)
+        turn.commit(response_id, now)
 
     # Listening ahead
 
@@ -132,10 +126,11 @@ class Dialogue:
         """Whether the next turn to be answered is being spoken: then the sequence is free for it."""
         return bool(self.turns) and self.turns[0].phase is Phase.LISTENING and isinstance(self.turns[0].input, Listener)
 
-    def listen_ahead(self) -> None:
+    def listen_ahead(self, now: float) -> None:
         """Put what is heard so far of the next turn into the sequence, where that is free for it."""
         if not self.hears_next or (codes := self.turns[0].take_heard()) is None:
             return
+        self._scheduler.listen(self.number, now)
         try:
             self.sequence.rewrite(
                 self._past, [*self._opening(is_text=False), *speech_turn_so_far(self._lm.vocabulary, codes)]
@@ -143,24 +138,30 @@ class Dialogue:
         except AntiphonError:
             return  # too long, or instructions that are no prompt: the commit, if it comes, will tell the caller
 
-    @property
-    def ahead(self) -> int:
-        """Computed positions of the next turn, which is not committed yet."""
-        return max(0, self.sequence.computed - self._past) if self.hears_next else 0
+    # Planning
 
-    @property
-    def ahead_due(self) -> int:
-        """Ids that may be computed before the commit: all but the last, so that no answer is begun."""
-        return max(0, self.sequence.uncomputed - 1) if self.hears_next else 0
+    def row(self, place: int) -> Row:
+        """Its share of a planned forward, where it stands at `place`."""
+        if self.answering is None:
+            return Row(self.sequence, place, self._sampling, step_index=0)
+        return self.running[1].row(place)
 
-    def ahead_row(self, n_tokens: int) -> Row:
-        """The next `n_tokens` of `ahead_due`, for a packed forward."""
-        return Row(self.sequence, n_tokens, self._sampling, step_index=0)
-
-    def forget_computed(self, keep: int = 0) -> None:
-        """Give up the KV past the first `keep` positions. The ids stay."""
-        self.sequence.forget_computed(keep)
+    def kv_was_dropped(self) -> None:
+        """The scheduler has given up KV of this dialogue."""
         self._cached = min(self._cached, self.sequence.computed)
+
+    def settle(self) -> None:
+        """Tell the scheduler what the answer under way waits for now."""
+        if self.answering is None:
+            return
+        _, answer = self.running
+        if not answer.wants_lm and not self._lm_ended:
+            self._lm_ended = True
+            self._scheduler.end(self.number)
+        job = answer.chunk_job
+        if job is not None and job is not self._chunk:
+            self._scheduler.chunk(self.number, job.flow_frames, job.wave_frames)
+        self._chunk = job
 
     # Answering
 
@@ -169,15 +170,17 @@ class Dialogue:
         """Whether the first turn is committed, encoded, and not already under way."""
         return bool(self.turns) and self.turns[0].phase is Phase.QUEUED
 
-    def begin_next(self, pool_positions: int) -> list[Event]:
+    def begin_next(self) -> list[Event]:
         """Begin the answer of the first turn, which `can_begin`.
 
         Raises ContextOverflowError when the dialogue with this turn does not fit the context or the KV pool.
         """
         turn = self.turns[0]
         assert turn.user_item is not None and turn.response_id is not None, "a queued turn is committed and encoded"
+        assert turn.stopwatch is not None, "it runs from the commit on"
         past = self._past
         prompt = self._prompt(turn.user_item)
+        pool_positions = len(self.sequence.ids) + self._scheduler.room(self.number)
         room = min(self._lm.config.context, pool_positions) - past - len(prompt)
         if room < 1:
             limit = past + len(prompt) + room - 1
@@ -186,6 +189,8 @@ class Dialogue:
                 "so that an answer fits. Open a new session, or say less."
             )
         self.sequence.rewrite(past, prompt)
+        self._scheduler.commit(self.number, turn.stopwatch.started)
+        self._lm_ended, self._chunk = False, None
         seed = self._turn_seed(turn.index)
         answer = Answer(
             turn.response_id,
@@ -209,8 +214,8 @@ class Dialogue:
             self.undo(turn)
         if turn is self.turns[0]:
             self._past, self._cached = len(self.sequence.ids), self.sequence.computed
+            self._scheduler.finish(self.number, now)
         self.turns.remove(turn)
-        self.last_active = now
 
     def undo(self, turn: Turn) -> None:
         """Take a failed turn's ids, if there are any yet, out of the sequence."""

@@ -1,8 +1,8 @@
 """The engine loop: take in → plan → run → hand out, for every dialogue of one device.
 
-Work of one kind is one packed forward, whoever it belongs to. Nothing here waits for a caller: inputs arrive as
-messages, events leave through `report`, and a dialogue whose caller reads too slowly is passed over until it has
-caught up.
+Work of one kind is one packed forward, whoever it belongs to; the scheduler plans its rows. Nothing here waits for a
+caller: inputs arrive as messages, events leave through `report`, and a dialogue whose caller reads too slowly is passed
+over until it has caught up.
 """
 
 import logging
@@ -10,8 +10,12 @@ import queue
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from typing import Any, Final, Generic, TypeVar
 
+import numpy as np
+
+from antiphon.engine.budgets import FRAME_COSTS, planner_settings
 from antiphon.engine.clips import Clips
 from antiphon.engine.clock import Clock
 from antiphon.engine.config import EngineConfig
@@ -20,7 +24,6 @@ from antiphon.engine.errors import AntiphonError
 from antiphon.engine.events import AudioOutput, Event
 from antiphon.engine.hear.requests import EncodeRequest, EncodeResult
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
-from antiphon.engine.lm_plan import plan_forward
 from antiphon.engine.messages import (
     AudioRead,
     CallerPaused,
@@ -42,7 +45,7 @@ from antiphon.engine.messages import (
     Report,
     SpeakClip,
 )
-from antiphon.engine.speak.chunks import ChunkJob, Solving
+from antiphon.engine.speak.chunks import Solving
 from antiphon.engine.speak.decoder import SpeechDecoder
 from antiphon.engine.stopwatch import Stage
 from antiphon.engine.think.language_model import LanguageModel
@@ -50,7 +53,7 @@ from antiphon.engine.think.runner import LMRunner
 from antiphon.engine.timeline import WaveSample
 from antiphon.engine.turn import Phase, Turn
 from antiphon.engine.units import OUTPUT_RATE
-from antiphon.scheduler.planning import pages_for
+from antiphon.scheduler._core import Plan
 
 _log = logging.getLogger(__name__)
 _INPUTS: Final = (PushAudio, PushText, CallerPaused, ClearInput, Commit, Cancel, Played)  # InputTaken counts them
@@ -101,14 +104,15 @@ class EngineLoop:
         self._report = report
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._dialogues: dict[str, Dialogue] = {}
+        self._numbers: dict[int, Dialogue] = {}  # the same ones, as the scheduler knows them
         self._opened = 0
-        self._arrivals = 0
+        self._wake = inf  # the clock when the first who pauses goes on by itself
         self._batches = {"hear": 0, "lm": 0, "speak": 0}
-        self._solves: list[Member[Solving]] = []  # between two Euler steps
+        self._solvings: dict[int, Member[Solving]] = {}  # chunks that were begun, by their dialogue's number
         self._clips = Clips(tokenizer, decoder, config, report)
-        self._runner = LMRunner(
-            lm.model, pages_for(config.kv_tokens, config.page_size), config.page_size, config.batch_tokens
-        )
+        self._runner = LMRunner(lm.model, planner_settings(config, lm.config.context))
+        self._scheduler = self._runner.scheduler
+        self._scheduler.set_costs(FRAME_COSTS)
 
     def submit(self, command: Command) -> None:
         """Hand a command to the loop. Commands of one dialogue are taken in order."""
@@ -122,8 +126,8 @@ class EngineLoop:
             dialogues=len(dialogues),
             turns=sum(len(dialogue.turns) for dialogue in dialogues),
             clips=len(self._clips),
-            total_pages=self._runner.pool.n_pages,
-            free_pages=self._runner.pool.free_pages,
+            total_pages=self._scheduler.n_pages,
+            free_pages=self._scheduler.free_pages,
             hear_batches=self._batches["hear"],
             lm_batches=self._batches["lm"],
             speak_batches=self._batches["speak"],
@@ -131,9 +135,11 @@ class EngineLoop:
 
     @property
     def next_pause(self) -> float | None:
-        """Seconds until a caller who sends nothing counts as pausing, and `step` has work without a command."""
+        """Seconds until `step` has work without a command: a caller who sends nothing counts as pausing, or an answer
+        that waited for its playback goes on."""
         due = [dialogue.pause_due for dialogue in self._dialogues.values() if dialogue.pause_due is not None]
-        return max(0.0, min(due) - self._clock.now()) if due else None
+        first = min([self._wake, *due])
+        return None if first == inf else max(0.0, first - self._clock.now())
 
     def step(self) -> bool:
         """One round. Returns whether anything was done; if not, nothing will be until the next command or pause."""
@@ -177,20 +183,23 @@ class EngineLoop:
 
     def _open(self, command: OpenDialogue) -> None:
         self._opened += 1
-        self._dialogues[command.dialogue] = Dialogue(
+        dialogue = Dialogue(
             command.dialogue,
-            self._opened,
             command.config.completed(self._config),
             self._tokenizer,
             self._lm,
             self._decoder,
-            self._runner.new_sequence(),
+            self._scheduler,
+            self._runner.new_sequence(self._opened, self._clock.now()),
         )
+        self._dialogues[dialogue.name] = self._numbers[dialogue.number] = dialogue
 
     def _drop(self, name: str, fault: str | None = None) -> None:
         """End a dialogue and free what it holds, whatever state it is in."""
         dialogue = self._dialogues.pop(name, None)
         if dialogue is not None:
+            del self._numbers[dialogue.number]
+            self._solvings.pop(dialogue.number, None)
             dialogue.close()
         self._report(DialogueEnded(name, fault))
 
@@ -203,10 +212,9 @@ class EngineLoop:
             case CallerPaused():
                 dialogue.caller_paused()
             case ClearInput():
-                dialogue.clear_input()
+                dialogue.clear_input(self._clock.now())
             case Commit():
-                self._arrivals += 1
-                dialogue.commit(command.response_id, self._arrivals, self._clock.now())
+                dialogue.commit(command.response_id, self._clock.now())
             case Cancel():
                 heard = None if command.heard_samples is None else WaveSample(command.heard_samples)
                 for turn in dialogue.under_way(command.response_id, command.queued):
@@ -215,7 +223,7 @@ class EngineLoop:
                 for turn in dialogue.under_way(command.response_id, queued=False):
                     self._hand_out(dialogue, turn, turn.played(self._clock.now()))
             case AudioRead():
-                dialogue.unread_samples -= command.samples
+                self._scheduler.read(dialogue.number, command.samples / OUTPUT_RATE)
             case CloseDialogue():
                 self._drop(dialogue.name)
 
@@ -240,11 +248,10 @@ class EngineLoop:
         ]
         for member, result in self._encode(guesses):
             self._advance(member, partial(member.turn.guessed, member.request, result))
-        positions = self._runner.pool.n_pages * self._config.page_size
         for dialogue in dialogues:
             while dialogue.can_begin:
-                self._advance(Member(dialogue, dialogue.turns[0], None), partial(dialogue.begin_next, positions))
-            dialogue.listen_ahead()
+                self._advance(Member(dialogue, dialogue.turns[0], None), dialogue.begin_next)
+            dialogue.listen_ahead(now)
         return bool(asked or guesses)
 
     def _encode(self, members: Sequence[Member[EncodeRequest]]) -> list[tuple[Member[EncodeRequest], EncodeResult]]:
@@ -253,26 +260,20 @@ class EngineLoop:
         self._batches["hear"] += 1
         return self._run(lambda _: Stage.HEAR, members, self._tokenizer.run)
 
+    def _plan(self, lm: bool) -> Plan:
+        """The LM's next forward, or the decoder's."""
+        plan = self._scheduler.plan(self._clock.now(), lm=lm, speech=not lm, hear=False)
+        self._wake = plan.wake
+        for number in self._runner.buffers.dropped[: plan.dropped].tolist():
+            self._numbers[number].kv_was_dropped()
+        return plan
+
     def _think(self) -> bool:
-        answering = {
-            dialogue.number: dialogue
-            for dialogue in sorted(self._dialogues.values(), key=lambda dialogue: dialogue.arrival)
-            if dialogue.wants_lm and dialogue.unread_samples <= self._config.max_unread_seconds * OUTPUT_RATE
-        }
-        others = {
-            dialogue.number: dialogue for dialogue in self._dialogues.values() if dialogue.number not in answering
-        }
-        rows = []
-        for planned in plan_forward(answering, others, self._runner.pool, self._config):
-            if planned.dialogue in answering:
-                dialogue = answering[planned.dialogue]
-                turn, answer = dialogue.running
-                rows.append(Member(dialogue, turn, answer.row(planned.n_tokens)))
-            else:
-                dialogue = others[planned.dialogue]
-                rows.append(Member(dialogue, dialogue.turns[0], dialogue.ahead_row(planned.n_tokens)))
-        if not rows:
+        plan = self._plan(lm=True)
+        planned = [self._numbers[number] for number in self._runner.buffers.lm_dialogues[: plan.lm_rows].tolist()]
+        if not planned:
             return False
+        rows = [Member(dialogue, dialogue.turns[0], dialogue.row(place)) for place, dialogue in enumerate(planned)]
         self._batches["lm"] += 1
         for member, token in self._run(_lm_stage, rows, self._runner.step):
             if token is not None:
@@ -280,47 +281,49 @@ class EngineLoop:
         return True
 
     def _speak(self) -> bool:
-        """One Euler step of the solves that are due first. A whole solve at once would stop the LM for everyone."""
-        self._solves = [member for member in self._solves if member.turn in member.dialogue.turns]
-        begun = self._run(_speaking, self._chunks_due(), self._decoder.begin)
-        self._solves += [Member(member.dialogue, member.turn, solving) for member, solving in begun]
-        if not self._solves:
-            return False
-        self._batches["speak"] += 1
-        chosen, self._solves = self._first_due()
-        steps = self._run(_speaking, chosen, self._decoder.advance)
-        advanced = [replace(member, request=solving) for member, solving in steps]
-        self._solves += [member for member in advanced if not member.request.is_done]
-        done = [member for member in advanced if member.request.is_done]
-        if done:
-            for member, result in self._run(_speaking, done, self._decoder.finish):
-                self._advance(member, partial(member.turn.spoken, result, self._clock.now()))
-        return True
+        plan = self._plan(lm=False)
+        worked = plan.solves + plan.vocodes > 0
+        if self._solve(plan):
+            plan = self._plan(lm=False)  # what was solved just now becomes audio at once
+        self._vocode(plan)
+        return worked
 
-    def _chunks_due(self) -> list[Member[ChunkJob]]:
-        """Chunks whose solve has not begun."""
-        solving = {id(member.turn) for member in self._solves}
-        return [
-            Member(dialogue, turn, job)
-            for dialogue in self._dialogues.values()
-            if (turn := dialogue.answering) is not None
-            and id(turn) not in solving
-            and turn.answer is not None
-            and (job := turn.answer.chunk_job) is not None
+    def _solve(self, plan: Plan) -> bool:
+        """The planned Euler steps. Returns whether a solve is done with them."""
+        numbers = self._runner.buffers.solves[: plan.solves].tolist()
+        self._begin(numbers)
+        for _ in range(plan.solve_repeats):
+            running = [self._solvings[number] for number in numbers if number in self._solvings]
+            self._batches["speak"] += 1
+            for member, solving in self._run(_speaking, running, self._decoder.advance):
+                self._solvings[member.dialogue.number] = replace(member, request=solving)
+        advanced = [place for place, number in enumerate(numbers) if number in self._solvings]
+        self._scheduler.solves_done(np.array(advanced, np.int32))
+        return any(self._solvings[numbers[place]].request.is_done for place in advanced)
+
+    def _vocode(self, plan: Plan) -> None:
+        numbers = self._runner.buffers.vocodes[: plan.vocodes].tolist()
+        self._begin(numbers)  # those that need nothing of the flow
+        solved = [self._solvings[number] for number in numbers if number in self._solvings]
+        spoken = self._run(_speaking, solved, self._decoder.finish)
+        places = [numbers.index(member.dialogue.number) for member, _ in spoken]
+        self._scheduler.vocodes_done(np.array(places, np.int32))
+        for member, result in spoken:
+            self._solvings.pop(member.dialogue.number, None)
+            self._advance(member, partial(member.turn.spoken, result, self._clock.now()))
+
+    def _begin(self, numbers: Sequence[int]) -> None:
+        """Prepare the chunks of those dialogues whose solve has not begun."""
+        jobs = [
+            Member(dialogue, turn, answer.chunk_job)
+            for number in numbers
+            if number not in self._solvings
+            for dialogue in [self._numbers[number]]
+            for turn, answer in [dialogue.running]
+            if answer.chunk_job is not None
         ]
-
-    def _first_due(self) -> tuple[list[Member[Solving]], list[Member[Solving]]]:
-        """The solves of the next Euler step, earliest deadline first within the budget of mel frames; and the others.
-
-        The first always has its step, however long it is.
-        """
-        chosen: list[Member[Solving]] = []
-        waiting: list[Member[Solving]] = []
-        frames = 0
-        for member in sorted(self._solves, key=lambda member: member.turn.audio_due):
-            frames += member.request.frames
-            (chosen if not chosen or frames <= self._config.solve_frames else waiting).append(member)
-        return chosen, waiting
+        for member, solving in self._run(_speaking, jobs, self._decoder.begin):
+            self._solvings[member.dialogue.number] = Member(member.dialogue, member.turn, solving)
 
     def _run(
         self,
@@ -353,6 +356,7 @@ class EngineLoop:
             return
         try:
             self._hand_out(member.dialogue, member.turn, take())
+            member.dialogue.settle()
         except Exception as error:
             self._fail(member.dialogue, member.turn, error)
 
@@ -361,9 +365,11 @@ class EngineLoop:
     def _hand_out(self, dialogue: Dialogue, turn: Turn, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, AudioOutput):
-                dialogue.unread_samples += event.samples.size
+                self._scheduler.sent(dialogue.number, event.samples.size / OUTPUT_RATE, self._clock.now())
             self._report(Outgoing(dialogue.name, event))
         if turn.phase is Phase.DONE:
+            if turn is dialogue.answering:
+                self._solvings.pop(dialogue.number, None)
             dialogue.retire(turn, self._clock.now())
 
     def _fail(self, dialogue: Dialogue, turn: Turn, error: Exception) -> None:
@@ -384,7 +390,7 @@ class EngineLoop:
 
 
 def _lm_stage(turn: Turn) -> Stage:
-    return Stage.PREFILL if turn.phase in (Phase.LISTENING, Phase.PREFILL) else Stage.DECODE
+    return Stage.DECODE if turn.answer is not None and turn.answer.ids else Stage.PREFILL
 
 
 def _speaking(_: Turn) -> Stage:

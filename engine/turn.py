@@ -58,7 +58,6 @@ class Turn:
     input_seconds: float = 0.0  # of audio pushed
     pause_due: float | None = None  # the clock when a caller who sends no more counts as pausing; None: told already
     response_id: str | None = None  # given at commit
-    arrival: int = 0  # the order of commits in the engine, given at commit
     stopwatch: Stopwatch | None = None  # runs from commit on
     answer: Answer | None = None
     cached_positions: int = 0  # of the turns before it, those whose KV was there for this one
@@ -96,9 +95,9 @@ class Turn:
         if isinstance(self.input, Listener):
             self.input.caller_paused()
 
-    def commit(self, response_id: str, arrival: int, now: float) -> None:
+    def commit(self, response_id: str, now: float) -> None:
         """The caller's input is complete."""
-        self.response_id, self.arrival = response_id, arrival
+        self.response_id = response_id
         self.stopwatch = Stopwatch(now)
         self.pause_due = None
         if isinstance(self.input, Listener):
@@ -167,14 +166,6 @@ class Turn:
         if events:
             stopwatch.first_audio(now)
         return [*events, *self._completed_if_done(now)]
-
-    @property
-    def audio_due(self) -> float:
-        """When, by the clock, the caller wants more to play: when what was sent has run out; before that, at once."""
-        answer, stopwatch = self._running
-        if answer.first_sent_at is None:
-            return stopwatch.started
-        return answer.first_sent_at + float(wave_seconds(answer.sent_samples))
 
     def played(self, now: float) -> list[Event]:
         """The caller has heard all of the answer. One that has not ended yet is not over either."""

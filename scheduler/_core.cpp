@@ -31,6 +31,7 @@ antiphon::Settings settings_of(const py::object& given) {
     read(given, "max_solves", settings.max_solves);
     read(given, "max_encodes", settings.max_encodes);
     read(given, "solve_steps", settings.solve_steps);
+    read(given, "max_repeats", settings.max_repeats);
     read(given, "lm_seconds", settings.lm_seconds);
     read(given, "solve_seconds", settings.solve_seconds);
     read(given, "vocode_seconds", settings.vocode_seconds);

@@ -72,7 +72,8 @@ class Plan:
 
     @property
     def solve_repeats(self) -> int:
-        """Euler steps that these rows do in one go: as many as fit into the time, none beyond the end of a solve."""
+        """Euler steps that these rows do in one go: as many as fit into the time and `max_repeats`, none beyond the end
+        of a solve."""
 
     @property
     def vocodes(self) -> int:

@@ -71,7 +71,7 @@ public:
             }
         }
         Within budget(settings.solve_seconds, settings.max_solves);
-        std::int64_t left = settings.solve_steps;
+        std::int64_t left = std::min(settings.solve_steps, settings.max_repeats);
         for (std::size_t index = 0; index < queue_.size() && !budget.full(); ++index) {
             const std::uint32_t place = queue_[index].place;
             const Dialogue& dialogue = memory_.dialogues[place];

@@ -16,6 +16,7 @@ struct Settings {
     std::int64_t max_solves;
     std::int64_t max_encodes;
     std::int64_t solve_steps;
+    std::int64_t max_repeats;
     double lm_seconds;
     double solve_seconds;
     double vocode_seconds;

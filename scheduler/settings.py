@@ -7,6 +7,11 @@ from typing import Final
 MOST_SLOTS: Final = 2**31 - 1  # pages, slots and positions stand in int32 buffers
 
 
+def pages_for(positions: int, page_size: int) -> int:
+    """How many pages hold `positions` positions."""
+    return -(-positions // page_size)
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a scheduler holds and how much one plan may ask for. Times are in seconds."""
@@ -20,6 +25,7 @@ class Settings:
     max_solves: int = 64  # rows of one Euler step, and of one vocoder pass
     max_encodes: int = 64  # dialogues in one encoder pass
     solve_steps: int = 10  # Euler steps of a solve
+    max_repeats: int = MOST_SLOTS  # Euler steps that one plan asks of a row
     lm_seconds: float = inf  # one LM forward; a prefill gets a page's worth of ids whatever the time
     solve_seconds: float = inf  # the Euler steps of one plan
     vocode_seconds: float = inf  # one vocoder pass

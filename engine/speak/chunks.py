@@ -15,6 +15,7 @@ import torch
 
 from antiphon.engine.errors import InputError
 from antiphon.engine.speak.flow import Flow, FlowSolve
+from antiphon.engine.timeline import mel_frames_of
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -33,13 +34,23 @@ class SpeakingMode(ABC):
 
 
 @dataclass(frozen=True)
-class ChunkJob:
+class ChunkJob(ABC):
     """One chunk that is due: what the flow and the vocoder need of its dialogue. Each mode adds its own."""
 
     mode: SpeakingMode
     index: int  # in its turn, from 0
     tokens: tuple[int, ...]
     final: bool  # nothing follows: no mel is held back
+
+    @property
+    @abstractmethod
+    def flow_frames(self) -> int:
+        """Mel frames of the flow's call, prompt included; 0: the job needs nothing of the flow."""
+
+    @property
+    def wave_frames(self) -> int:
+        """Mel frames that its tokens come to."""
+        return mel_frames_of(len(self.tokens))
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,12 @@ class FlowWindow:
     final_mel: torch.Tensor  # f32[frames, mel_bins]: the final ones, from the window's first to the last
 
 
+def frames_of_window(before: EncodedTokens, new_tokens: int, settings: WindowSettings) -> range:
+    """The turn's frames that the next window makes or is prompted with, where so many tokens are new."""
+    first = first_mel_frame_of(before.window_start(settings))
+    return range(first, mel_frames_of(before.count + new_tokens))
+
+
 @dataclass(frozen=True)
 class StartedWindow:
     """A window's solve before its first step. Its mel, once done, begins with the first frame that is not final."""
@@ -131,9 +137,8 @@ class _Span:
 
     @classmethod
     def of(cls, window: FlowWindow, settings: WindowSettings) -> "_Span":
-        first = window.before.window_start(settings)
-        end = mel_frames_of(window.before.count + len(window.tokens))
-        return cls(first, first_mel_frame_of(first), end - first_mel_frame_of(first))
+        frames = frames_of_window(window.before, len(window.tokens), settings)
+        return cls(window.before.window_start(settings), frames.start, len(frames))
 
     def hidden_of(self, before: EncodedTokens, encoded: torch.Tensor) -> torch.Tensor:
         """f[tokens, C] of the window: what was encoded before, and what was encoded now."""

@@ -19,7 +19,14 @@ import torch
 
 from antiphon.engine.speak.chunks import ChunkJob, ChunkResult, Solving, SpeakingMode
 from antiphon.engine.speak.flow import Flow
-from antiphon.engine.speak.flow_window import EncodedTokens, FlowWindow, WindowSettings, no_tokens, start_windows
+from antiphon.engine.speak.flow_window import (
+    EncodedTokens,
+    FlowWindow,
+    WindowSettings,
+    frames_of_window,
+    no_tokens,
+    start_windows,
+)
 from antiphon.engine.speak.seamless_settings import SeamlessSettings
 from antiphon.engine.speak.vocoder import HiFT
 from antiphon.engine.speak.vocoder_stream import ContinuousVocoder, VocoderJob, VocoderState
@@ -41,7 +48,13 @@ class SeamlessState:
 class SeamlessJob(ChunkJob):
     """One chunk that is due. One without tokens ends the turn with what is held back."""
 
+    mode: "SeamlessMode"
     before: SeamlessState
+
+    @property
+    def flow_frames(self) -> int:
+        """Mel frames of its window."""
+        return self.mode.window_frames(self.before, len(self.tokens)) if self.tokens else 0
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,10 @@ class SeamlessMode(SpeakingMode):
         """A turn before its first token. Raises InputError for a seed that is not 0 to 2⁶³ − 1."""
         nothing = torch.zeros(0, self._flow.config.mel_bins, device=self._flow.device)
         return SeamlessState(seed, no_tokens(self._flow), nothing, nothing, self._vocoder.begin(seed))
+
+    def window_frames(self, before: SeamlessState, new_tokens: int) -> int:
+        """Mel frames of the window that takes in so many tokens."""
+        return len(frames_of_window(before.encoded, new_tokens, self._window))
 
     def begin(self, jobs: Sequence[ChunkJob]) -> list[Solving]:
         """One pack for the encoder, the conditioning and the noise."""

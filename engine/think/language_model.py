@@ -20,7 +20,7 @@ from antiphon.engine.weights.fill import fill, unfilled
 from antiphon.engine.weights.names import rename_language_model
 from antiphon.engine.weights.read_configs import read_language_model_config
 from antiphon.engine.weights.reader import open_safetensors
-from antiphon.scheduler.planning import pages_for
+from antiphon.scheduler.settings import Settings, pages_for
 
 
 class LanguageModel:
@@ -121,7 +121,16 @@ class LanguageModel:
         )
         checked = [self._checked(ids, f"prompt {index}") for index, ids in enumerate(prompts)]
         lengths = [min(len(ids) + max_new_tokens, self.config.context) for ids in checked]
-        runner = LMRunner(self.model, n_pages=max(1, sum(pages_for(length, PAGE_SIZE) for length in lengths)))
+        if not checked:
+            return []
+        settings = Settings(
+            n_pages=sum(pages_for(length, PAGE_SIZE) for length in lengths),
+            page_size=PAGE_SIZE,
+            max_dialogues=len(checked),
+            max_row_pages=pages_for(self.config.context, PAGE_SIZE),
+            max_rows=len(checked),
+        )
+        runner = LMRunner(self.model, settings)
         return generate(runner, [(ids, sampling) for ids in checked], self.config.stop_ids)
 
     def encode_text(self, text: str) -> list[int]:

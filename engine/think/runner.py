@@ -1,121 +1,90 @@
-"""One LM forward for whoever has something to compute. The engine loop plans its rows; `generate` is a plain plan."""
+"""One LM forward of what the scheduler has planned. The engine loop and `generate` both run their plans here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import numpy as np
 import torch
 
-from antiphon.engine.errors import ContextOverflowError, OutOfPagesError, TokenError
-from antiphon.engine.think.kv_cache import PAGE_SIZE, PackedBatch, PagedKVCache
+from antiphon.engine.errors import ContextOverflowError
+from antiphon.engine.think.kv_cache import PackedBatch, PagedKVCache
 from antiphon.engine.think.model import GLM
 from antiphon.engine.think.sampling import SamplingParams, choose_ids
 from antiphon.engine.think.sequence import LMSequence
-from antiphon.scheduler.pages import PagePool
+from antiphon.scheduler._core import Scheduler
+from antiphon.scheduler.buffers import PlanBuffers
+from antiphon.scheduler.settings import Settings, pages_for
 
 
 @dataclass(frozen=True)
 class Row:
-    """A sequence's share of one step: its next `n_tokens` uncomputed ids, and how to choose the one that follows."""
+    """A sequence's share of the latest plan, and how to choose the id that follows."""
 
     sequence: LMSequence
-    n_tokens: int  # 1 to sequence.uncomputed
+    place: int  # among the plan's rows
     sampling: SamplingParams  # with a seed where it has a temperature: `SamplingParams.seeded`
     step_index: int  # which id of its answer this row may choose, from 0: with the seed it fixes the draw
 
-    @property
-    def reaches_end(self) -> bool:
-        """Whether this step computes the last of the sequence's ids."""
-        return self.n_tokens == self.sequence.uncomputed
-
 
 class LMRunner:
-    """Owns the KV cache and its pages. Not for several threads at once."""
+    """Owns the KV cache, and the scheduler that says what goes where in it. Not for several threads at once."""
 
-    def __init__(self, model: GLM, n_pages: int, page_size: int = PAGE_SIZE, max_batch_tokens: int = 2_048) -> None:
+    def __init__(self, model: GLM, settings: Settings) -> None:
         self.model = model
-        self.pool = PagePool(n_pages)
-        self.cache = PagedKVCache.allocate(model.config, n_pages, page_size, model.device, model.dtype)
-        self.max_batch_tokens = max_batch_tokens  # rows of one forward
+        self.buffers = PlanBuffers.allocate(settings)
+        self.scheduler = Scheduler(settings, self.buffers)
+        self.cache = PagedKVCache.allocate(
+            model.config, settings.n_pages, settings.page_size, model.device, model.dtype
+        )
 
-    def new_sequence(self, ids: Sequence[int] = ()) -> LMSequence:
-        """A sequence of this runner's pool. Close it to give its pages back."""
-        sequence = LMSequence(self.model.config, self.pool, self.cache.page_size)
-        if len(ids) > 0:
-            sequence.extend(ids)
-        return sequence
-
-    def pages_needed(self, rows: Sequence[Row]) -> int:
-        """Pages that a step of these rows would take from the pool."""
-        return sum(row.sequence.pages_needed(row.n_tokens) for row in rows)
+    def new_sequence(self, number: int, now: float = 0.0) -> LMSequence:
+        """An empty sequence, which opens the scheduler's dialogue `number`. Close it to give its pages back."""
+        self.scheduler.open(number, now)
+        return LMSequence(self.model.config, self.scheduler, number)
 
     @torch.inference_mode()
     def step(self, rows: Sequence[Row]) -> list[int | None]:
-        """Compute the rows in one packed forward: the id each row chose, None where its sequence has more to compute.
+        """Compute rows of the latest plan in one packed forward: the id each row chose, None where its sequence has
+        more to compute, or nobody waits for an answer yet.
 
-        A chosen id is not appended: the caller decides whether the answer goes on (`sequence.extend([id])`).
-        Raises OutOfPagesError, before anything changes, when the pool has too few pages, and TokenError for rows that
-        cannot be run together.
+        The rows are neighbours in the plan, in its order: all of it, or one that is tried by itself. The scheduler is
+        told that they are done. A chosen id is not appended: the caller decides whether the answer goes on
+        (`sequence.extend([id])`).
         """
         if not rows:
             return []
-        self._check(rows)
-        needed, free = self.pages_needed(rows), self.pool.free_pages
-        if needed > free:
-            raise OutOfPagesError(
-                f"the step needs {needed} KV pages, {free} of {self.pool.n_pages} are free; run fewer rows or close a "
-                "sequence."
-            )
-        for row in rows:
-            row.sequence.reserve(row.n_tokens)
-        ids, batch = self._pack(rows)
+        first, end = rows[0].place, rows[-1].place + 1
+        assert [row.place for row in rows] == list(range(first, end)), "rows of a plan are run in its order"
+        ids, batch = self._pack(rows, first, end)
         hidden = self.model(ids, batch, self.cache)
-        ends = [row.reaches_end for row in rows]
-        for row in rows:
-            row.sequence.advance(row.n_tokens)
-        ending = [row for row, end in zip(rows, ends, strict=True) if end]
+        ends = self.buffers.lm_ends[first:end].astype(bool)
+        ending = [row for row, is_end in zip(rows, ends, strict=True) if is_end]
         chosen: list[int] = []
         if ending:
             last_rows = batch.cu_seqlens_q[1:].long() - 1
-            logits = self.model.logits(hidden[last_rows[torch.tensor(ends, device=last_rows.device)]])
+            logits = self.model.logits(hidden[last_rows[torch.from_numpy(ends).to(last_rows.device)]])
             chosen = choose_ids(logits, [row.sampling for row in ending], [row.step_index for row in ending])
+        self.scheduler.lm_done(np.arange(first, end, dtype=np.int32))
         following = iter(chosen)
-        return [next(following) if end else None for end in ends]
+        return [next(following) if is_end else None for is_end in ends]
 
-    def _check(self, rows: Sequence[Row]) -> None:
-        for row in rows:
-            if not 1 <= row.n_tokens <= row.sequence.uncomputed:
-                raise TokenError(
-                    f"a row asks for {row.n_tokens} ids of a sequence with {row.sequence.uncomputed} uncomputed; "
-                    "expected 1 up to that number."
-                )
-        if len({id(row.sequence) for row in rows}) != len(rows):
-            raise TokenError("a sequence stands in two rows of one step; expected one row each.")
-        total = sum(row.n_tokens for row in rows)
-        if total > self.max_batch_tokens:
-            raise TokenError(f"the step has {total} ids; expected at most {self.max_batch_tokens} (max_batch_tokens).")
-
-    def _pack(self, rows: Sequence[Row]) -> tuple[torch.Tensor, PackedBatch]:
-        """(ids i64[N], the batch), on the model's device."""
-        page_size = self.cache.page_size
-        most_pages = max(len(row.sequence.pages) for row in rows)
-        tables = np.zeros((len(rows), most_pages), np.int32)
-        ids, positions, slots = [], [], []
-        for table, row in zip(tables, rows, strict=True):
-            sequence = row.sequence
-            table[: len(sequence.pages)] = sequence.pages
-            at = np.arange(sequence.computed, sequence.computed + row.n_tokens)
-            ids.append(np.array(sequence.ids[at[0] : at[-1] + 1], np.int64))
-            positions.append(at)
-            slots.append(table[at // page_size].astype(np.int64) * page_size + at % page_size)
-        lengths = [row.n_tokens for row in rows]
+    def _pack(self, rows: Sequence[Row], first: int, end: int) -> tuple[torch.Tensor, PackedBatch]:
+        """(ids i64[N], the batch) of the plan's rows first … end - 1, on the model's device."""
+        plan = self.buffers
+        begins = plan.cu_seqlens[first : end + 1]
+        span = slice(begins[0], begins[-1])
+        positions, contexts = plan.positions[span], plan.context_lens[first:end]
+        ids = [
+            np.array(row.sequence.ids[plan.positions[begin] : context], np.int64)
+            for row, begin, context in zip(rows, begins[:-1], contexts, strict=True)
+        ]
+        most_pages = pages_for(int(contexts.max()), self.cache.page_size)
         batch = PackedBatch(
-            positions=self._on_device(np.concatenate(positions)),
-            cu_seqlens_q=self._on_device(np.array([0, *accumulate(lengths)], np.int32)),
-            context_lens=self._on_device(np.array([row.sequence.computed + row.n_tokens for row in rows], np.int32)),
-            block_tables=self._on_device(tables),
-            slot_mapping=self._on_device(np.concatenate(slots)),
+            positions=self._on_device(positions).long(),
+            cu_seqlens_q=self._on_device(begins - begins[0]),
+            context_lens=self._on_device(contexts),
+            block_tables=self._on_device(np.ascontiguousarray(plan.block_tables[first:end, :most_pages])),
+            slot_mapping=self._on_device(plan.slots[span]).long(),
         )
         return self._on_device(np.concatenate(ids)), batch
 
@@ -135,44 +104,41 @@ class _Answer:
 
 
 def generate(
-    runner: LMRunner,
+    runner: LMRunner,  # with nothing open
     requests: Sequence[tuple[Sequence[int], SamplingParams]],  # prompt ids and settings
     stop_ids: Sequence[int],
 ) -> list[list[int]]:
     """Answer all prompts in one continuous batch; a stop id that ends an answer is its last id.
 
-    Each step takes the sequences that decode first, then as much of the prompts as fits into the batch.
-    Raises ContextOverflowError for a prompt that leaves no room, OutOfPagesError when the pool is too small for all.
+    Raises ContextOverflowError for a prompt that leaves no room, OutOfPagesError when the pool is too small for one
+    of the sequences by itself.
     """
     answers: list[_Answer] = []
     try:
-        for ids, sampling in requests:
-            sequence = runner.new_sequence(ids)
-            answers.append(_Answer(sequence, sampling.seeded(), min(sampling.max_new_tokens, sequence.room), []))
-            if sequence.room < 1:
+        for number, (ids, sampling) in enumerate(requests):
+            answer = _Answer(runner.new_sequence(number), sampling.seeded(), 0, [])
+            answers.append(answer)
+            answer.sequence.extend(ids)
+            answer.limit = min(sampling.max_new_tokens, answer.sequence.room)
+            if answer.sequence.room < 1:
                 raise ContextOverflowError(
                     f"the prompt has {len(ids)} ids and fills the model's context of {runner.model.config.context}; "
                     "expected room for at least one more. Drop the oldest turns."
                 )
-        while running := [answer for answer in answers if not answer.finished]:
-            _advance(runner, running, stop_ids)
+            runner.scheduler.commit(number, 0.0)
+        while not all(answer.finished for answer in answers):
+            _advance(runner, answers, stop_ids)
     finally:
         for answer in answers:
             answer.sequence.close()
     return [answer.ids for answer in answers]
 
 
-def _advance(runner: LMRunner, running: Sequence[_Answer], stop_ids: Sequence[int]) -> None:
-    """One step of the answers that fit into it."""
-    rows: list[Row] = []
-    members: list[_Answer] = []
-    budget = runner.max_batch_tokens
-    for answer in sorted(running, key=lambda answer: answer.sequence.uncomputed > 1):
-        n_tokens = min(answer.sequence.uncomputed, budget)
-        if n_tokens > 0:
-            rows.append(Row(answer.sequence, n_tokens, answer.sampling, len(answer.ids)))
-            members.append(answer)
-            budget -= n_tokens
+def _advance(runner: LMRunner, answers: Sequence[_Answer], stop_ids: Sequence[int]) -> None:
+    """One step of the answers that fit into it. Their numbers are their places."""
+    plan = runner.scheduler.plan(0.0, speech=False, hear=False)
+    members = [answers[number] for number in runner.buffers.lm_dialogues[: plan.lm_rows].tolist()]
+    rows = [Row(one.sequence, place, one.sampling, len(one.ids)) for place, one in enumerate(members)]
     for answer, chosen in zip(members, runner.step(rows), strict=True):
         if chosen is None:
             continue

@@ -63,7 +63,7 @@ def plan_solves(
     if not rows:
         return rows, 0
     left = min(settings.solve_steps - chunk_of(dialogue).steps for dialogue in rows)
-    repeats = max(1, affordable(settings.solve_seconds, seconds, left))
+    repeats = max(1, affordable(settings.solve_seconds, seconds, min(left, settings.max_repeats)))
     for dialogue in waiting:
         chunk = chunk_of(dialogue)
         if dialogue in rows:

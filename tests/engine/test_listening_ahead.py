@@ -12,7 +12,7 @@ import antiphon
 from antiphon.engine.messages import CallerPaused, Cancel, ClearInput, CloseDialogue, Commit, PushAudio
 from antiphon.engine.turn import PAUSE_SECONDS, Phase
 from antiphon.events import AudioOutput, ResponseCompleted, ResponseStarted
-from antiphon.scheduler.planning import pages_for
+from antiphon.scheduler.settings import pages_for
 
 RATE = 16_000
 FRAMING = 12  # ids at most between the last speech token and the answer, and the one that is always left
@@ -78,6 +78,12 @@ def counted(parts: Parts) -> Iterator[Work]:
             handle.remove()
 
 
+def ahead(bench: Bench) -> tuple[int, int]:
+    """Of the turn that the caller speaks: (ids computed, ids that could be before its commit)."""
+    dialogue = bench.dialogue("caller")
+    return dialogue.sequence.computed - dialogue._past, dialogue.sequence.uncomputed - 1
+
+
 def assert_accounted(bench: Bench) -> None:
     """Every page that is taken holds a computed position of an open dialogue."""
     stats, page_size = bench.loop.stats, bench.loop._config.page_size
@@ -116,9 +122,9 @@ def test_the_work_after_the_commit_is_the_open_block_whatever_the_length(parts: 
     for seconds in (5, 29, 69):  # each one second into a block
         bench = Bench(parts)
         bench.open("caller", max_new_tokens=1)
-        with counted(parts) as ahead:
+        with counted(parts) as before:
             bench.say("caller", seconds_of(voice(seconds)))
-        assert sum(ahead.forwards) > 12 * seconds, "prefilled before the commit"
+        assert sum(before.forwards) > 12 * seconds, "prefilled before the commit"
         with counted(parts) as rest:
             bench.loop.submit(Commit("caller", "caller.0"))
             bench.run()
@@ -181,7 +187,8 @@ def test_input_dropped_in_mid_prefill_leaves_nothing(parts: Parts, end: ClearInp
     bench.loop.submit(CallerPaused("caller"))
     for _ in range(4):
         bench.loop.step()
-    assert bench.dialogue("caller").ahead > 0 and bench.dialogue("caller").ahead_due > 0, "in the middle"
+    computed, due = ahead(bench)
+    assert computed > 0 and due > 0, "in the middle"
     bench.loop.submit(Cancel("caller", None))  # there is no answer to stop
     bench.loop.step()
     bench.loop.submit(end)
@@ -224,7 +231,7 @@ def test_while_an_answer_is_under_way_the_next_turn_is_only_encoded(parts: Parts
     bench.loop.submit(Cancel("caller", None))
     bench.run()
     cut = answered(bench)
-    assert bench.dialogue("caller").ahead >= 100, "upon the history that was cut"
+    assert ahead(bench)[0] >= 100, "upon the history that was cut"
     bench.loop.submit(Commit("caller", "caller.1"))
     bench.run()
     prompt = parts[1].chat_prompt([*cut.history, parts[0].encode(second, RATE)])
@@ -240,7 +247,7 @@ def test_listening_ahead_takes_no_page_from_others_and_gives_its_own_first(parts
     idle = bench.dialogue("idle").sequence.computed
     bench.open("caller")
     bench.say("caller", seconds_of(voice(25)))
-    assert bench.loop.stats.free_pages == 0 and bench.dialogue("caller").ahead_due > 0
+    assert bench.loop.stats.free_pages == 0 and ahead(bench)[1] > 0
     assert bench.dialogue("idle").sequence.computed == idle, "only free pages"
     bench.ask("other", 60)
     bench.run()

@@ -58,6 +58,7 @@ budgets = st.builds(
     max_solves=st.integers(1, 3),
     max_encodes=st.integers(1, 2),
     solve_steps=st.integers(1, 3),
+    max_repeats=st.integers(1, 3),
     lm_seconds=st.sampled_from([0.0, 0.3, inf]),
     solve_seconds=st.sampled_from([0.0, 0.4, inf]),
     vocode_seconds=st.sampled_from([0.0, 0.5, inf]),

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.scheduler import pages, reference
-from antiphon.scheduler.pages import OutOfPages, PagePool
+from antiphon.scheduler import _core, reference
+from antiphon.scheduler._core import OutOfPages, PagePool
 
 N_PAGES = 7
 # Unknown pages on both sides of the known ones, and numbers named twice, must turn up often.
@@ -98,7 +98,7 @@ def test_what_is_no_page_number_is_refused_and_changes_nothing(wrong: object) ->
 
 
 def test_the_engine_and_the_twin_raise_one_class() -> None:
-    assert pages.OutOfPages is reference.OutOfPages
+    assert _core.OutOfPages is reference.OutOfPages
 
 
 def test_a_hundred_thousand_calls_leave_a_full_pool() -> None:

@@ -142,6 +142,15 @@ def test_several_euler_steps_run_in_one_go_as_far_as_time_allows() -> None:
     assert bench.buffers.solve_steps[:2].tolist() == [2, 0], "one goes on while the other starts"
 
 
+def test_no_plan_asks_for_more_euler_steps_than_it_may() -> None:
+    bench = Bench(max_repeats=3, solve_steps=4)
+    bench.ask(1, 1)
+    bench.core.chunk(1, 100, 50)
+    assert bench.core.plan(0.0).solve_repeats == 3
+    bench.core.solves_done()
+    assert bench.core.plan(0.0).solve_repeats == 1
+
+
 def test_a_chunk_without_frames_to_solve_goes_to_the_vocoder_at_once() -> None:
     bench = Bench()
     bench.ask(1, 1)

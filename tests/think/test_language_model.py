@@ -14,6 +14,7 @@ from antiphon.engine.errors import ContextOverflowError, InputError, TextFilesMi
 from antiphon.engine.think.language_model import LanguageModel
 from antiphon.engine.think.runner import LMRunner, generate
 from antiphon.engine.think.sampling import SamplingParams
+from antiphon.scheduler.settings import Settings
 
 PROMPTS = [[372], [370, 372, 375, 10, 72], list(range(0, 300, 3)), [5] * 17]
 DRAWN = {"temperature": 1.0, "top_p": 0.9, "top_k": 50, "max_new_tokens": 24, "ignore_eos": True}
@@ -30,9 +31,9 @@ def test_a_small_budget_of_rows_changes_no_answer(lm: LanguageModel) -> None:
     requests = [(prompt, SamplingParams(temperature=1.0, seed=10 + index)) for index, prompt in enumerate(PROMPTS)]
     answers = []
     for budget in (3, 2_048):
-        runner = LMRunner(lm.model, n_pages=16, max_batch_tokens=budget)
+        runner = LMRunner(lm.model, Settings(n_pages=16, max_tokens=budget))
         answers.append(generate(runner, requests, lm.config.stop_ids))
-        assert runner.pool.free_pages == 16
+        assert runner.scheduler.free_pages == 16
     assert answers[0] == answers[1]
 
 

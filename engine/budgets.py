@@ -1,0 +1,29 @@
+"""What the loop's scheduler plans within."""
+
+from typing import Final
+
+from antiphon.engine.config import EngineConfig
+from antiphon.engine.speak.noise import EULER_STEPS
+from antiphon.scheduler.settings import Costs, Settings, pages_for
+
+# The budget of an Euler step is one of mel frames (`EngineConfig.solve_frames`): each counts as a second of it.
+FRAME_COSTS: Final = Costs(solve_frame=1.0)
+
+
+def planner_settings(config: EngineConfig, context: int) -> Settings:
+    """The scheduler's settings for an engine and a model of this context, with `FRAME_COSTS`."""
+    dialogues = 2 * config.max_dialogues  # of sessions that are left, the loop may not know yet
+    return Settings(
+        n_pages=pages_for(config.kv_tokens, config.page_size),
+        page_size=config.page_size,
+        max_dialogues=dialogues,
+        max_row_pages=pages_for(context, config.page_size),
+        max_rows=dialogues,
+        max_tokens=config.batch_tokens,
+        max_solves=dialogues,
+        max_encodes=dialogues,
+        solve_steps=EULER_STEPS,
+        max_repeats=1,  # a whole solve at once would stop the LM for everyone
+        solve_seconds=float(config.solve_frames),
+        max_unread_seconds=config.max_unread_seconds,
+    )

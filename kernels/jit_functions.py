@@ -93,3 +93,48 @@ def sequence_of(
         low = tl.where(begun, middle, low)
         high = tl.where(begun, high, middle)
     return low
+
+
+@triton.jit
+def normed_product(
+    x_rows,  # pointers[BLOCK_M, 1] to each row's first value
+    real,  # bool[BLOCK_M]: which rows there are
+    norm_weight,  # f[channels]
+    norm_bias,  # f[channels]
+    weight,  # f[width, channels]
+    column,  # int[BLOCK_N], of the weight's rows
+    wide,  # bool[BLOCK_N]: which of them there are
+    channels,
+    eps,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    """The layer-normed rows times the weight's columns, float32[BLOCK_M, BLOCK_N].
+
+    Mean and deviation take a pass each over the rows, which the caches serve; each piece is normed on its way in.
+    """
+    depth = tl.arange(0, BLOCK_K)
+    total = tl.zeros((BLOCK_M, BLOCK_K), dtype=tl.float32)
+    for base in range(0, channels, BLOCK_K):
+        mask = real[:, None] & (base + depth < channels)[None, :]
+        total += tl.load(x_rows + (base + depth)[None, :], mask=mask, other=0.0).to(tl.float32)
+    mean = tl.sum(total, axis=1) / channels
+    total = tl.zeros((BLOCK_M, BLOCK_K), dtype=tl.float32)
+    for base in range(0, channels, BLOCK_K):
+        mask = real[:, None] & (base + depth < channels)[None, :]
+        value = tl.load(x_rows + (base + depth)[None, :], mask=mask, other=0.0).to(tl.float32)
+        away = tl.where(mask, value - mean[:, None], 0.0)
+        total += away * away
+    deviation = tl.sqrt(tl.sum(total, axis=1) / channels + eps)
+    acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    for base in range(0, channels, BLOCK_K):
+        at = base + depth
+        deep = at < channels
+        value = tl.load(x_rows + at[None, :], mask=real[:, None] & deep[None, :], other=0.0).to(tl.float32)
+        gain = tl.load(norm_weight + at, mask=deep, other=0.0).to(tl.float32)
+        offset = tl.load(norm_bias + at, mask=deep, other=0.0).to(tl.float32)
+        normed = (value - mean[:, None]) / deviation[:, None] * gain[None, :] + offset[None, :]
+        w = tl.load(weight + column[None, :] * channels + at[:, None], mask=deep[:, None] & wide[None, :], other=0.0)
+        acc = tl.dot(normed.to(w.dtype), w, acc, input_precision="tf32x3")
+    return acc

@@ -164,7 +164,7 @@ def conv_norm_mish(
     tiles = triton.cdiv(max_seqlen, tile.rows)
     sums = torch.empty(len(x), channels_out, dtype=torch.float32, device=x.device)
     means, squares = torch.empty(2, sequences * tiles, channels_out, dtype=torch.float32, device=x.device)
-    _convolve[(sequences * tiles, triton.cdiv(channels_out, tile.channels))](
+    _convolve[(sequences * tiles, triton.cdiv(channels_out, tile.columns))](
         x,
         weight,
         bias,
@@ -178,9 +178,9 @@ def conv_norm_mish(
         *weight.stride(),
         TAPS=taps,
         WHOLE_DEPTH=channels_in % tile.depth == 0,
-        WHOLE_WIDTH=channels_out % tile.channels == 0,
+        WHOLE_WIDTH=channels_out % tile.columns == 0,
         BLOCK_M=tile.rows,
-        BLOCK_N=tile.channels,
+        BLOCK_N=tile.columns,
         BLOCK_K=tile.depth,
         num_warps=tile.warps,
         num_stages=tile.stages,

@@ -12,7 +12,7 @@ import triton.language as tl
 
 from antiphon.kernels.checks import KERNEL_FLOATS, check_dtype
 from antiphon.kernels.feed_forward_gelu.tuned import DOWN, UP
-from antiphon.kernels.jit_functions import gelu
+from antiphon.kernels.jit_functions import gelu, normed_product
 from antiphon.kernels.targets import target_of
 
 
@@ -34,31 +34,11 @@ def _up(
 ):
     row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     column = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
-    depth = tl.arange(0, BLOCK_K)
     real, wide = row < rows, column < inner
     x_rows = x + row.to(tl.int64)[:, None] * channels
-    total = tl.zeros((BLOCK_M, BLOCK_K), dtype=tl.float32)
-    for base in range(0, channels, BLOCK_K):
-        mask = real[:, None] & (base + depth < channels)[None, :]
-        total += tl.load(x_rows + (base + depth)[None, :], mask=mask, other=0.0).to(tl.float32)
-    mean = tl.sum(total, axis=1) / channels
-    total = tl.zeros((BLOCK_M, BLOCK_K), dtype=tl.float32)
-    for base in range(0, channels, BLOCK_K):
-        mask = real[:, None] & (base + depth < channels)[None, :]
-        value = tl.load(x_rows + (base + depth)[None, :], mask=mask, other=0.0).to(tl.float32)
-        away = tl.where(mask, value - mean[:, None], 0.0)
-        total += away * away
-    deviation = tl.sqrt(tl.sum(total, axis=1) / channels + eps)
-    acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    for base in range(0, channels, BLOCK_K):
-        at = base + depth
-        deep = at < channels
-        value = tl.load(x_rows + at[None, :], mask=real[:, None] & deep[None, :], other=0.0).to(tl.float32)
-        gain = tl.load(norm_weight + at, mask=deep, other=0.0).to(tl.float32)
-        offset = tl.load(norm_bias + at, mask=deep, other=0.0).to(tl.float32)
-        normed = (value - mean[:, None]) / deviation[:, None] * gain[None, :] + offset[None, :]
-        w = tl.load(weight + column[None, :] * channels + at[:, None], mask=deep[:, None] & wide[None, :], other=0.0)
-        acc = tl.dot(normed.to(w.dtype), w, acc, input_precision="tf32x3")
+    acc = normed_product(
+        x_rows, real, norm_weight, norm_bias, weight, column, wide, channels, eps, BLOCK_M, BLOCK_N, BLOCK_K
+    )
     acc += tl.load(bias + column, mask=wide, other=0.0).to(tl.float32)[None, :]
     out = row.to(tl.int64)[:, None] * inner + column[None, :]
     tl.store(hidden + out, gelu(acc).to(hidden.dtype.element_ty), mask=real[:, None] & wide[None, :])

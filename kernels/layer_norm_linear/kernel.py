@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 
 from antiphon.kernels.checks import KERNEL_FLOATS, check_dtype
+from antiphon.kernels.jit_functions import normed_product
 from antiphon.kernels.layer_norm_linear.tuned import TILES
 from antiphon.kernels.targets import target_of
 
@@ -53,31 +54,11 @@ def _layer_norm_linear(
         weight, y, width, first = weight_2, y_2, WIDTH_2, first_of_2
     row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     column = (tile - first) * BLOCK_N + tl.arange(0, BLOCK_N)
-    depth = tl.arange(0, BLOCK_K)
     real, wide = row < rows, column < width
     x_rows = x + row.to(tl.int64)[:, None] * x_stride
-    total = tl.zeros((BLOCK_M, BLOCK_K), dtype=tl.float32)
-    for base in range(0, channels, BLOCK_K):
-        mask = real[:, None] & (base + depth < channels)[None, :]
-        total += tl.load(x_rows + (base + depth)[None, :], mask=mask, other=0.0).to(tl.float32)
-    mean = tl.sum(total, axis=1) / channels
-    total = tl.zeros((BLOCK_M, BLOCK_K), dtype=tl.float32)
-    for base in range(0, channels, BLOCK_K):
-        mask = real[:, None] & (base + depth < channels)[None, :]
-        value = tl.load(x_rows + (base + depth)[None, :], mask=mask, other=0.0).to(tl.float32)
-        away = tl.where(mask, value - mean[:, None], 0.0)
-        total += away * away
-    deviation = tl.sqrt(tl.sum(total, axis=1) / channels + eps)
-    acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    for base in range(0, channels, BLOCK_K):
-        at = base + depth
-        deep = at < channels
-        value = tl.load(x_rows + at[None, :], mask=real[:, None] & deep[None, :], other=0.0).to(tl.float32)
-        gain = tl.load(norm_weight + at, mask=deep, other=0.0).to(tl.float32)
-        offset = tl.load(norm_bias + at, mask=deep, other=0.0).to(tl.float32)
-        normed = (value - mean[:, None]) / deviation[:, None] * gain[None, :] + offset[None, :]
-        w = tl.load(weight + column[None, :] * channels + at[:, None], mask=deep[:, None] & wide[None, :], other=0.0)
-        acc = tl.dot(normed.to(w.dtype), w, acc, input_precision="tf32x3")
+    acc = normed_product(
+        x_rows, real, norm_weight, norm_bias, weight, column, wide, channels, eps, BLOCK_M, BLOCK_N, BLOCK_K
+    )
     out = row.to(tl.int64)[:, None] * width + column[None, :]
     tl.store(y + out, acc.to(x.dtype.element_ty), mask=real[:, None] & wide[None, :])
 

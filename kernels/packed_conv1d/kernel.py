@@ -139,7 +139,7 @@ def convolve(
     tile = tile_for(target_of(x.device), x.dtype, channels_in, channels_out)
     x = x.contiguous()
     sequences = len(cu_seqlens) - 1
-    _conv1d[(triton.cdiv(rows_out, tile.rows), triton.cdiv(channels_out, tile.channels))](
+    _conv1d[(triton.cdiv(rows_out, tile.rows), triton.cdiv(channels_out, tile.columns))](
         x,
         weight,
         x if bias is None else bias,
@@ -170,9 +170,9 @@ def convolve(
         HAS_SNAKE=activated is not None,
         HAS_RAW=y is not None,
         WHOLE_DEPTH=channels_in % tile.depth == 0,
-        WHOLE_WIDTH=channels_out % tile.channels == 0,
+        WHOLE_WIDTH=channels_out % tile.columns == 0,
         BLOCK_M=tile.rows,
-        BLOCK_N=tile.channels,
+        BLOCK_N=tile.columns,
         BLOCK_K=tile.depth,
         num_warps=tile.warps,
         num_stages=tile.stages,

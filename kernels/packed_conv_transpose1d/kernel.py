@@ -106,7 +106,7 @@ def upsample(
     sequences = len(cu_seqlens) - 1
     places = len(x) + sequences * surplus
     tile = tile_for(target_of(x.device), x.dtype, channels_in, channels_out)
-    _conv_transpose1d[(triton.cdiv(places, tile.rows), triton.cdiv(channels_out, tile.channels), stride)](
+    _conv_transpose1d[(triton.cdiv(places, tile.rows), triton.cdiv(channels_out, tile.columns), stride)](
         x,
         weight,
         x if bias is None else bias,
@@ -125,9 +125,9 @@ def upsample(
         SURPLUS=surplus,
         HAS_BIAS=bias is not None,
         WHOLE_DEPTH=channels_in % tile.depth == 0,
-        WHOLE_WIDTH=channels_out % tile.channels == 0,
+        WHOLE_WIDTH=channels_out % tile.columns == 0,
         BLOCK_M=tile.rows,
-        BLOCK_N=tile.channels,
+        BLOCK_N=tile.columns,
         BLOCK_K=tile.depth,
         num_warps=tile.warps,
         num_stages=tile.stages,

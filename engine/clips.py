@@ -28,7 +28,7 @@ from antiphon.engine.messages import (
     EncodeClip,
     SpeakClip,
 )
-from antiphon.engine.speak.chunks import ChunkJob, ChunkResult
+from antiphon.engine.speak.chunks import ChunkJob, ChunkResult, Solving
 from antiphon.engine.speak.decoder import SpeechDecoder
 from antiphon.engine.types import Float32Array
 
@@ -70,14 +70,18 @@ class _Speaking:
         self._stream = decoder.stream(config.streaming, keep_chunks=False, settings=config.seamless)
         self._stream.feed(command.codes)
         self._stream.end()
+        self._solving: Solving | None = None
 
     @property
-    def request(self) -> ChunkJob | None:
-        """The next piece; None where the clip is over."""
-        return self._stream.next_job
+    def request(self) -> ChunkJob | Solving | None:
+        """The next piece, or where its solve stands; None where the clip is over."""
+        return self._solving or self._stream.next_job
 
-    def accept(self, result: ChunkResult) -> ClipReport | None:
-        """Take a piece's result; what is to be reported."""
+    def accept(self, result: Solving | ChunkResult) -> ClipReport | None:
+        """Take a step of a piece, or its result; what is to be reported."""
+        self._solving = result if isinstance(result, Solving) else None
+        if isinstance(result, Solving):
+            return None
         return ClipSpoken(self.name, self._stream.accept(result), is_last=self._stream.next_job is None)
 
 
@@ -116,11 +120,18 @@ class Clips:
             self._fail(command.clip, error)
 
     def step(self) -> bool:
-        """Do the next piece of every clip. Returns whether there was one."""
+        """Do the next step of every clip. Returns whether there was one."""
         encoding, speaking = list(self._encoding.values()), list(self._speaking.values())
         self._run(encoding, self._tokenizer.run)
-        self._run(speaking, self._decoder.run)
+        self._run(speaking, self._speak)
         return bool(encoding or speaking)
+
+    def _speak(self, requests: Sequence[ChunkJob | Solving]) -> list[Solving | ChunkResult]:
+        """One Euler step for each. A whole solve at once would keep all dialogues waiting."""
+        begun = iter(self._decoder.begin([one for one in requests if isinstance(one, ChunkJob)]))
+        advanced = self._decoder.advance([one if isinstance(one, Solving) else next(begun) for one in requests])
+        done = iter(self._decoder.finish([one for one in advanced if one.is_done]))
+        return [next(done) if one.is_done else one for one in advanced]
 
     def _run(self, clips: Sequence[Any], forward: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
         """One packed forward over clips of one kind. Where it raises, each clip is run by itself."""

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,7 +78,7 @@ def train(
     """
     parameters = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, steps.learning_rate, steps.betas, weight_decay=steps.weight_decay)
-    start = _resume(stage, modules, optimiser, name)
+    start, means = _resume(stage, modules, optimiser, name)
     recent: list[dict[str, float]] = []
     saved = began = time.monotonic()
     for module in modules.values():
@@ -94,17 +94,16 @@ def train(
         optimiser.step()
         recent.append({key: float(value.detach()) for key, value in losses.items()})
         recent = recent[-_KEPT:]
+        means = _means(recent)
         if (step + 1) % stage.report_steps == 0 or step + 1 == steps.steps:
             pace = (time.monotonic() - began) / (step + 1 - start)
-            stage.say(
-                f"{stage.name}: step {step + 1} of {steps.steps}", **_means(recent), seconds_a_step=round(pace, 3)
-            )
+            stage.say(f"{stage.name}: step {step + 1} of {steps.steps}", **means, seconds_a_step=round(pace, 3))
         if time.monotonic() - saved >= stage.save_seconds or step + 1 == steps.steps:
-            _save(stage, modules, optimiser, step + 1, name)
+            _save(stage, modules, optimiser, step + 1, means, name)
             saved = time.monotonic()
     for module in modules.values():
         module.eval()
-    return _means(recent)
+    return means
 
 
 def schedule(step: int, steps: Steps) -> float:
@@ -120,27 +119,34 @@ def freeze(module: nn.Module) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def _resume(stage: Stage, modules: dict[str, nn.Module], optimiser: torch.optim.Optimizer, name: str) -> int:
+def _resume(
+    stage: Stage, modules: dict[str, nn.Module], optimiser: torch.optim.Optimizer, name: str
+) -> tuple[int, dict[str, float]]:
+    """The steps that were taken, and the losses' means after them."""
     state = stage.load(name)
     if state is None:
-        return 0
+        return 0, {}
     for key, module in modules.items():
         module.load_state_dict(state[key])
-    if "optimiser" in state:
-        optimiser.load_state_dict(state["optimiser"])
-    step: int = state["step"]
-    stage.say(f"{stage.name}: goes on at step {step}")
-    return step
+    optimiser.load_state_dict(state["optimiser"])
+    stage.say(f"{stage.name}: goes on at step {state['step']}")
+    return state["step"], state["means"]
 
 
-def _save(stage: Stage, modules: dict[str, nn.Module], optimiser: torch.optim.Optimizer, step: int, name: str) -> None:
+def _save(
+    stage: Stage,
+    modules: dict[str, nn.Module],
+    optimiser: torch.optim.Optimizer,
+    step: int,
+    means: dict[str, float],
+    name: str,
+) -> None:
     state: dict[str, Any] = {key: module.state_dict() for key, module in modules.items()}
-    stage.save({**state, "optimiser": optimiser.state_dict(), "step": step}, name)
+    stage.save({**state, "optimiser": optimiser.state_dict(), "step": step, "means": means}, name)
 
 
-def _means(rows: Iterable[dict[str, float]]) -> dict[str, float]:
-    rows = list(rows)
-    return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]} if rows else {}
+def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
 
 
 def _write_json(path: Path, value: Any) -> None:

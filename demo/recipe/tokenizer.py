@@ -1,8 +1,8 @@
 """The speech tokenizer: an encoder whose codes must tell the phonemes, and the words through a context.
 
     log-mel ─encoder─▶ hidden ─codebook─▶ codes ─┬─ phones from the code alone: four labels of 20 ms each
-                                                 └─ context (bidirectional GRU) ─┬─ the same labels
-                                                                                 └─ CTC over letters and characters
+                                                 └─ context (convolutions) ─┬─ the same labels
+                                                                            └─ CTC over letters and characters
 
 Losses and figures as in a trial: labels keep the codes phonetic where CTC alone lets
 them collapse to words. The heads are for training only and are thrown away.
@@ -32,7 +32,8 @@ from demo.recipe.spelled import BLANK, alphabet, read_ctc, spell, word_error_rat
 from demo.recipe.stage import Stage, freeze, train
 from demo.recipe.voices import FOREIGN_VOICES
 
-_CONTEXT_WIDTH: Final = 160
+_CONTEXT_DILATIONS: Final = (1, 2, 4, 1, 2)  # of the context's blocks: 1.6 s each way
+_CONTEXT_KERNEL: Final = 5
 _PLAIN_STEPS: Final = 400  # before the bottleneck is put in; less in short runs
 _RESTART_EVERY: Final = 40
 _RESTART_UNTIL: Final = 0.7  # of the steps
@@ -43,6 +44,30 @@ _JOINED_SHARE: Final = 0.2
 _EVALUATED: Final = 200  # clips
 
 
+class ContextBlock(nn.Module):
+    """What lies around each code: a depthwise convolution and a feed-forward, normed before and added."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.dilation = dilation
+        self.norm = nn.LayerNorm(width)
+        self.taps = nn.Parameter(torch.randn(_CONTEXT_KERNEL, width) * _CONTEXT_KERNEL**-0.5)
+        self.feed_forward = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(
+        self,
+        x: torch.Tensor,  # f[S, N, width], 0 past each clip's end
+        within: torch.Tensor,  # bool[S, N, 1]: where clips are
+    ) -> torch.Tensor:
+        """f[S, N, width], 0 past each clip's end."""
+        reach, length = self.dilation * (_CONTEXT_KERNEL // 2), x.shape[1]
+        padded = F.pad(self.norm(x) * within, (0, 0, reach, reach))
+        # Tap by tap: on a CPU a depthwise convolution's gradient takes several times as long.
+        around = sum(padded[:, k * self.dilation :][:, :length] * tap for k, tap in enumerate(self.taps))
+        mixed: torch.Tensor = x + self.feed_forward(around) * within
+        return mixed
+
+
 class RecognitionHeads(nn.Module):
     """What the codes are asked in training."""
 
@@ -50,9 +75,10 @@ class RecognitionHeads(nn.Module):
         super().__init__()
         symbols = len(alphabet())
         self.from_code = nn.Sequential(nn.Linear(width, 256), nn.GELU(), nn.Linear(256, LABELS_PER_TOKEN * phonemes))
-        self.context = nn.GRU(width, _CONTEXT_WIDTH, num_layers=2, bidirectional=True, batch_first=True)
-        self.from_context = nn.Linear(2 * _CONTEXT_WIDTH, LABELS_PER_TOKEN * phonemes)
-        self.spelling = nn.Linear(2 * _CONTEXT_WIDTH, LABELS_PER_TOKEN * symbols)
+        self.context = nn.ModuleList(ContextBlock(width, dilation) for dilation in _CONTEXT_DILATIONS)
+        self.norm = nn.LayerNorm(width)
+        self.from_context = nn.Linear(width, LABELS_PER_TOKEN * phonemes)
+        self.spelling = nn.Linear(width, LABELS_PER_TOKEN * symbols)
         self.symbols, self.phonemes = symbols, phonemes
 
     def forward(
@@ -61,9 +87,10 @@ class RecognitionHeads(nn.Module):
         lengths: Sequence[int],  # tokens of each clip
     ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
         """Phoneme scores by code and by context, f[ΣN · 4, phonemes] each; CTC scores f[4 N, symbols] by clip."""
-        sequence = nn.utils.rnn.pack_sequence(list(torch.split(codes, list(lengths))), enforce_sorted=False)
-        padded, _ = nn.utils.rnn.pad_packed_sequence(self.context(sequence)[0], batch_first=True)
-        context = torch.cat([rows[:length] for rows, length in zip(padded, lengths, strict=True)])
+        padded, within = pad(codes, lengths)
+        for block in self.context:
+            padded = block(padded, within[:, :, None])
+        context = self.norm(padded[within])
         spelling = torch.split(self.spelling(context), list(lengths))
         return (
             self.from_code(codes).view(-1, self.phonemes),
@@ -180,18 +207,34 @@ def recognition_losses(heads: RecognitionHeads, codes: torch.Tensor, heard: Sequ
 
 def ctc_by_word(scores: Sequence[torch.Tensor], texts: Sequence[str]) -> torch.Tensor:
     """The CTC loss of each text, divided by its words: the mean. `scores` f[T, symbols] of each."""
+    lengths = [len(one) for one in scores]
     targets = [spell(text) for text in texts]
     counts = torch.tensor([max(1, len(words(text))) for text in texts])
     losses = F.ctc_loss(
-        nn.utils.rnn.pad_sequence(list(scores)).log_softmax(dim=2),
+        pad(torch.cat(list(scores)), lengths)[0].transpose(0, 1).log_softmax(dim=2),
         torch.tensor([symbol for target in targets for symbol in target]),
-        torch.tensor([len(one) for one in scores]),
+        torch.tensor(lengths),
         torch.tensor([len(target) for target in targets]),
         blank=BLANK,
         reduction="none",
         zero_infinity=True,
     )
     return (losses / counts.to(losses.device)).mean()
+
+
+def pad(
+    rows: torch.Tensor,  # f[ΣN, width]
+    lengths: Sequence[int],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(f[S, N, width] with 0 past each sequence's end, bool[S, N]: where the rows stand).
+
+    `pad_sequence` does the same, but its gradient writes the whole tensor once for each sequence.
+    """
+    ends = torch.tensor(lengths, device=rows.device)[:, None]
+    within = torch.arange(max(lengths), device=rows.device) < ends
+    padded = rows.new_zeros(*within.shape, rows.shape[1])
+    padded[within] = rows
+    return padded, within
 
 
 def draw_batch(corpus: Corpus, steps: Steps, random: np.random.Generator) -> list[Heard]:

@@ -23,15 +23,17 @@ def relative_attention(
     dropout: float,
 ) -> torch.Tensor:
     """Differentiable; the definition of correct. f[ΣT, H, D]. Neighbours of the same lengths attend as one batch."""
+    lengths = zip(_lengths(q, cu_seqlens), _lengths(k, cu_seqlens_k), strict=True)
+    runs = [(*alike, len(list(run))) for alike, run in groupby(lengths)]
+    # Split once: a slice's gradient is as large as what it was cut from.
+    of_runs = torch.split(q, [batch * rows for rows, _, batch in runs])
+    keys_of_runs, values_of_runs = (torch.split(x, [batch * keys for _, keys, batch in runs]) for x in (k, v))
     outputs = []
-    from_q = from_k = 0
-    for (rows, keys), run in groupby(zip(_lengths(q, cu_seqlens), _lengths(k, cu_seqlens_k), strict=True)):
-        batch = len(list(run))
-        to_q, to_k = from_q + batch * rows, from_k + batch * keys
+    for (rows, keys, batch), q_run, k_run, v_run in zip(runs, of_runs, keys_of_runs, values_of_runs, strict=True):
         attended = _dense(
-            q[from_q:to_q].reshape(batch, rows, *q.shape[1:]),
-            k[from_k:to_k].reshape(batch, keys, *k.shape[1:]),
-            v[from_k:to_k].reshape(batch, keys, *v.shape[1:]),
+            q_run.reshape(batch, rows, *q.shape[1:]),
+            k_run.reshape(batch, keys, *k.shape[1:]),
+            v_run.reshape(batch, keys, *v.shape[1:]),
             positions[max_seqlen_k - keys : max_seqlen_k + rows - 1],
             bias_u,
             bias_v,
@@ -39,7 +41,6 @@ def relative_attention(
             dropout,
         )
         outputs.append(attended.reshape(-1, *q.shape[1:]))
-        from_q, from_k = to_q, to_k
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 

@@ -25,20 +25,22 @@ def varlen_attention(
     else:
         starts = query_starts.tolist()
     span = {"causal": 1, "block_causal": block}.get(mask)
+    runs = [(*alike, len(list(run))) for alike, run in groupby(zip(q_lengths, k_lengths, starts, strict=True))]
+    # Split once: a slice's gradient is as large as what it was cut from.
+    of_runs = torch.split(q, [batch * queries for queries, _, _, batch in runs])
+    keys_of_runs, values_of_runs = (torch.split(x, [batch * keys for _, keys, _, batch in runs]) for x in (k, v))
     outputs: list[torch.Tensor] = []
-    from_q = from_k = 0
-    for (queries, keys, start), run in groupby(zip(q_lengths, k_lengths, starts, strict=True)):
-        batch = len(list(run))
-        to_q, to_k = from_q + batch * queries, from_k + batch * keys
+    for (queries, keys, start, batch), q_run, k_run, v_run in zip(
+        runs, of_runs, keys_of_runs, values_of_runs, strict=True
+    ):
         attended = _attend(
-            q[from_q:to_q].reshape(batch, queries, *q.shape[1:]),
-            k[from_k:to_k].reshape(batch, keys, *k.shape[1:]),
-            v[from_k:to_k].reshape(batch, keys, *v.shape[1:]),
+            q_run.reshape(batch, queries, *q.shape[1:]),
+            k_run.reshape(batch, keys, *k.shape[1:]),
+            v_run.reshape(batch, keys, *v.shape[1:]),
             scale,
             None if span is None else _visible(start, queries, keys, span, q.device),
         )
         outputs.append(attended.flatten(0, 1))
-        from_q, from_k = to_q, to_k
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 

@@ -19,6 +19,7 @@ from demo.recipe.card import CARD_FILE, FIGURES_FILE, card
 from demo.recipe.data import Corpus, make_corpus
 from demo.recipe.evaluate import Checkpoint
 from demo.recipe.export import Trained, export
+from demo.recipe.kept import take
 from demo.recipe.language_model import load as load_language_model
 from demo.recipe.scales import Scale
 from demo.recipe.stage import Stage
@@ -31,9 +32,17 @@ class Recipe:
     """One run of the recipe in its work folder."""
 
     def __init__(
-        self, work: Path, checkpoint: Path, judge: Path, scale: Scale, seed: int, workers: int, device: torch.device
+        self,
+        work: Path,
+        checkpoint: Path,
+        judge: Path,
+        scale: Scale,
+        seed: int,
+        workers: int,
+        device: torch.device,
+        kept: Path | None = None,
     ) -> None:
-        """`checkpoint` and `judge` are the folders that the last stages write."""
+        """`checkpoint` and `judge` are the folders that the last stages write; stages in `kept` are not trained."""
         self.work = work
         self.checkpoint = checkpoint
         self.judge = judge
@@ -41,6 +50,7 @@ class Recipe:
         self.seed = seed
         self.workers = workers  # processes of espeak-ng
         self.device = device
+        self.kept = kept
 
     def stage(self, name: str) -> Stage:
         """The folder of a stage."""
@@ -52,6 +62,8 @@ class Recipe:
         Raises RuntimeError where a stage that it needs is not done.
         """
         stage = self.stage(name)
+        if self.kept is not None and take(stage, self.kept):
+            stage.say(f"{name}: taken from {self.kept}")
         if stage.done:
             stage.say(f"{name}: done before; remove {stage.folder} to do it again")
             return

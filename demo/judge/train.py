@@ -13,7 +13,6 @@ from demo.recipe.hearing import at_model_rate
 from demo.recipe.scales import Scale
 from demo.recipe.stage import Stage, freeze, train
 from demo.recipe.tokenizer import ctc_by_word
-from demo.recipe.voices import FOREIGN_VOICES
 
 _ASSISTANT_SHARE: Final = 0.4
 _MILD: Final = augment.Strength(tilt=0.4, reverb=0.2, noise=0.5, telephone=0.2, most_silence=0.4)
@@ -59,6 +58,6 @@ def _draw(corpus: Corpus, random: np.random.Generator) -> tuple[np.ndarray, str]
     while True:
         clips = corpus.assistant if random.random() < _ASSISTANT_SHARE else corpus.users
         clip = clips[int(random.integers(len(clips)))]
-        if clip.line.speaker.voice.split("+")[0] not in FOREIGN_VOICES:
+        if not clip.line.speaker.is_foreign:
             sound, _ = augment.augmented(at_model_rate(clip.samples, clips.rate), random, _MILD)
             return sound, clip.line.text

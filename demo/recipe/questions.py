@@ -14,7 +14,6 @@ from antiphon.engine.units import MODEL_INPUT_RATE
 from demo.recipe.clips import ClipSet
 from demo.recipe.data import UNKNOWN_FORMS, Asked
 from demo.recipe.spelled import normalised
-from demo.recipe.voices import FOREIGN_VOICES
 
 _AT_ONCE: Final = 32
 LONGEST: Final = 200  # ids of an answer
@@ -95,7 +94,7 @@ def share_right(answers: Sequence[Answered]) -> Share:
 
 def kind_of_unknown(asked: Asked) -> str:
     """What lies outside the domain about a recording of the test set "unknown"."""
-    if asked.line.speaker.voice.split("+")[0] in FOREIGN_VOICES:
+    if asked.line.speaker.is_foreign:
         return "other languages"
     if asked.line.language == "zh":
         return "Mandarin outside the domain"

@@ -24,8 +24,11 @@ from demo.recipe.voices import ASSISTANT_SPEEDS, Language
 
 _TEXT_WEIGHT: Final = 4.0  # of a text id in an answer; a speech id has 1
 _TEXT_PROMPTS: Final = 0.12  # of the dialogues
-_NO_SPEECH: Final = 0.03  # of the dialogues: silence, noise or tones
+_NO_SPEECH: Final = 0.03  # of the questions: silence, noise or tones
 _FOLLOW_UPS: Final = (0.3, 0.3)  # chance of a second turn after a sum, and of a third after a second
+# A caller asks more than one thing, and what the instruction before them costs is paid once.
+_MORE_QUESTIONS: Final = 0.55  # chance of a question after the others, about something else
+_MOST_TURNS: Final = 5
 # Adding is learnt from sums in writing, far more of them than can be spoken: a model that has seen as many as are
 # spoken knows its table by heart and no other sum.
 _SUMS_IN_PRETRAINING: Final = 0.4  # of the documents
@@ -35,6 +38,9 @@ _ASKED_SUMS: Final = 0.25  # of them, with their question before
 _MANDARIN_SUMS: Final = 0.4  # of such documents
 _DRAWN_WEIGHT: Final = 0.2  # of a written sum's operands, which nothing foretells
 _SUMS_IN_TEXTS: Final = 0.2  # of the other texts of pre-training
+_TEXT, _SPEECH, _TRANSCRIPT, _INTERLEAVED = range(4)  # kinds of documents
+_KINDS: Final = (0.15, 0.1, 0.45, 0.3)  # how often each of them is drawn
+_HEARD_WEIGHT: Final = 0.1  # of the codes before a transcript
 _NOISE: Final = 0.03  # of the user's codes, replaced by any
 
 
@@ -112,12 +118,20 @@ class Dialogues:
         """One dialogue, or now and then written sums."""
         if random.random() < _SUMS_IN_FINE_TUNING:
             return written_sums(self._vocabulary, random)
-        if random.random() < _NO_SPEECH:
+        in_text = random.random() < _TEXT_PROMPTS
+        turns = self._question(in_text, random)
+        while len(turns) < _MOST_TURNS and random.random() < _MORE_QUESTIONS:
+            turns += self._question(in_text, random)
+        return self._dialogue(turns, random)
+
+    def _question(self, in_text: bool, random: np.random.Generator) -> list[tuple[list[int] | None, Exchange]]:
+        """A question and what follows from its answer: the user's codes (None: text) and the exchange of each turn."""
+        if not in_text and random.random() < _NO_SPEECH:
             codes = self._no_speech[int(random.integers(len(self._no_speech)))]
-            silent = Exchange("", domain.UNKNOWN["en"], "unknown")
-            return self._dialogue([(codes, silent)], random)
+            return [(codes, Exchange("", domain.UNKNOWN["en"], "unknown"))]
         recording, exchange = self._asked[int(random.integers(len(self._asked)))]
-        in_text = exchange.kind != "unknown" and random.random() < _TEXT_PROMPTS
+        while in_text and exchange.kind == "unknown":
+            recording, exchange = self._asked[int(random.integers(len(self._asked)))]
         turns = [self._turn(recording, exchange, in_text, random)]
         for chance in _FOLLOW_UPS:
             if exchange.total is None or random.random() >= chance:
@@ -129,7 +143,7 @@ class Dialogues:
             exchange = possible[int(random.integers(len(possible)))]
             recordings = self._follow_ups[exchange.question]
             turns.append(self._turn(recordings[int(random.integers(len(recordings)))], exchange, in_text, random))
-        return self._dialogue(turns, random)
+        return turns
 
     def _turn(
         self, recording: int, exchange: Exchange, in_text: bool, random: np.random.Generator
@@ -160,28 +174,41 @@ class Dialogues:
 
 @dataclass(frozen=True)
 class Documents:
-    """Written sums; text, speech, and text with spans of speech, as much of each."""
+    """Written sums; text, speech, speech with its transcript, and text with spans of speech."""
 
     vocabulary: Vocabulary
     texts: Sequence[str]
     answers: Answers
-    heard: Sequence[Codes]
+    heard: Sequence[Codes]  # users' codes, once for each augmented copy
+    said: Sequence[str]  # what each of those clips says; empty where it is in no language of ours
     mixed: Sequence[list[int]]  # ids of interleaved documents
 
     def draw(self, random: np.random.Generator) -> Weighted:
         """One document."""
         if random.random() < _SUMS_IN_PRETRAINING:
             return written_sums(self.vocabulary, random)
-        kind = int(random.integers(3 if self.mixed else 2))
-        if kind == 0:
+        shares = np.array(_KINDS if self.mixed else _KINDS[:_INTERLEAVED])
+        kind = int(random.choice(len(shares), p=shares / shares.sum()))
+        if kind == _TEXT:
             return wanted(self.vocabulary.encode(self.texts[int(random.integers(len(self.texts)))]))
-        if kind == 1:
-            copy = self.heard[int(random.integers(len(self.heard)))]
-            own = random.random() < 0.5
-            codes = self.answers.spoken[int(random.integers(len(self.answers.spoken)))][1]
-            codes = codes if own else copy[int(random.integers(len(copy)))]
-            return wanted([self.vocabulary.speech_id(code) for code in codes])
-        return wanted(self.mixed[int(random.integers(len(self.mixed)))])
+        if kind == _INTERLEAVED:
+            return wanted(self.mixed[int(random.integers(len(self.mixed)))])
+        copy = self.heard[int(random.integers(len(self.heard)))]
+        clip = int(random.integers(len(copy)))
+        if kind == _TRANSCRIPT and self.said[clip]:
+            return self._transcript(copy[clip], self.said[clip])
+        own = random.random() < 0.5
+        codes = self.answers.spoken[int(random.integers(len(self.answers.spoken)))][1] if own else copy[clip]
+        return wanted(self._speech(codes))
+
+    def _transcript(self, codes: Sequence[int], said: str) -> Weighted:
+        """What was heard, then what it says: hearing is learnt from words alone before it is learnt from answers."""
+        begin, end = (self.vocabulary.control_id(f"<|{name}_of_audio|>") for name in ("begin", "end"))
+        heard = wanted([begin, *self._speech(codes), end], _HEARD_WEIGHT)
+        return heard + wanted(self.vocabulary.encode(said), _TEXT_WEIGHT)
+
+    def _speech(self, codes: Sequence[int]) -> list[int]:
+        return [self.vocabulary.speech_id(code) for code in codes]
 
 
 def written_sums(vocabulary: Vocabulary, random: np.random.Generator) -> Weighted:

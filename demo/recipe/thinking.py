@@ -61,7 +61,8 @@ class Thinking:
     def documents(self, mixed: Sequence[list[int]]) -> Documents:
         """What pre-training draws from."""
         texts = language_model.pretraining_texts(self.seed)
-        return Documents(self.vocabulary, texts, self.answers, self.heard, mixed)
+        said = ["" if line.speaker.is_foreign else line.text for line in self.corpus.users.lines]
+        return Documents(self.vocabulary, texts, self.answers, self.heard, said, mixed)
 
     def model(self) -> GLM:
         """An untrained one."""

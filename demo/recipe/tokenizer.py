@@ -24,13 +24,12 @@ from antiphon.engine.units import MODEL_INPUT_RATE
 from antiphon.engine.weights.configs import SpeechTokenizerConfig
 from antiphon.engine.weights.generate.speech_tokenizer import sinusoids
 from demo.recipe import augment
-from demo.recipe.clips import Clip, ClipSet
+from demo.recipe.clips import ClipSet
 from demo.recipe.data import Corpus
 from demo.recipe.hearing import LABELS_PER_TOKEN, Heard, encoder_inputs, hear
 from demo.recipe.scales import Scale, Steps
 from demo.recipe.spelled import BLANK, alphabet, read_ctc, spell, word_error_rate, words
 from demo.recipe.stage import Stage, freeze, train
-from demo.recipe.voices import FOREIGN_VOICES
 
 _CONTEXT_DILATIONS: Final = (1, 2, 4, 1, 2)  # of the context's blocks: 1.6 s each way
 _CONTEXT_KERNEL: Final = 5
@@ -249,12 +248,8 @@ def _draw(corpus: Corpus, random: np.random.Generator) -> Heard:
     if random.random() < _JOINED_SHARE:
         joined.append(clips[int(random.integers(len(clips)))])
     heard = hear(joined, clips.rate, random, augment.FULL)
-    known = not any(_is_foreign(clip) for clip in joined)
+    known = not any(clip.line.speaker.is_foreign for clip in joined)
     return heard if known else Heard(heard.sound, heard.labels, "")
-
-
-def _is_foreign(clip: Clip) -> bool:
-    return clip.line.speaker.voice.split("+")[0] in FOREIGN_VOICES
 
 
 @torch.inference_mode()

@@ -22,7 +22,7 @@ _TRAINING_VARIANTS: Final = tuple(
     "shelby steph steph2 travis victor".split()
 )
 _HELD_OUT_VARIANTS: Final = tuple("f5 m7 klatt3 Diogo Mike edward2 grandpa michel paul steph3 zac rob".split())
-FOREIGN_VOICES: Final = ("de", "fr", "es", "it", "pl", "ru", "fi", "nl", "sv", "tr")
+_FOREIGN_VOICES: Final = ("de", "fr", "es", "it", "pl", "ru", "fi", "nl", "sv", "tr")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class Speaker:
     speed: int = 150
     pitch: int = 50
     intonation: int = 50
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether what they say is in no language of ours."""
+        return self.voice.partition("+")[0] in _FOREIGN_VOICES
 
 
 def assistant(language: Language, delivery: str = "") -> Speaker:
@@ -49,7 +54,7 @@ def user(language: Language, random: np.random.Generator, held_out: bool = False
 
 def foreigner(random: np.random.Generator) -> Speaker:
     """Someone who speaks a language the model does not know."""
-    return Speaker(f"{random.choice(FOREIGN_VOICES)}+{random.choice(_TRAINING_VARIANTS)}", *_manner(random))
+    return Speaker(f"{random.choice(_FOREIGN_VOICES)}+{random.choice(_TRAINING_VARIANTS)}", *_manner(random))
 
 
 def variants(held_out: bool) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from demo.recipe.language_model import split_spans
 from demo.recipe.mel import log_mel, pitch
 from demo.recipe.numbers import english, mandarin
 from demo.recipe.questions import Share
-from demo.recipe.sequences import Answers, Dialogues, interleaved, written_sums
+from demo.recipe.sequences import Answers, Dialogues, Documents, interleaved, written_sums
 from demo.recipe.spelled import alphabet, edits, normalised, read_ctc, spell, word_error_rate
 from demo.recipe.voices import Language
 
@@ -138,7 +138,23 @@ def test_dialogues_weigh_the_answers_alone(vocabulary: Vocabulary, corpus: Corpu
         header = vocabulary.encode("streaming_transcription\n")[-1]
         starts = [index + 1 for index, token in enumerate(drawn.ids) if token == header and not drawn.weights[index]]
         assert all(drawn.weights[index] > 0 for index in starts[-1:])
-    assert longest == 3  # turns
+    assert longest > 3  # turns: more than a sum and its follow-ups
+
+
+def test_transcripts_tell_what_was_heard(vocabulary: Vocabulary, corpus: Corpus) -> None:
+    answers = Answers(corpus, [[5]] * len(corpus.assistant))
+    said = ["" if line.speaker.is_foreign else line.text for line in corpus.users.lines]
+    heard = [[index % 1_024, 7] for index in range(len(said))]
+    documents = Documents(vocabulary, ["no"], answers, [heard], said, [])
+    end = vocabulary.control_id("<|end_of_audio|>")
+    drawn = [documents.draw(np.random.default_rng(seed)) for seed in range(300)]
+    transcripts = [one for one in drawn if end in one.ids]
+    assert len(transcripts) > 50
+    for one in transcripts:
+        at = one.ids.index(end)
+        index = heard.index([vocabulary.speech_code(token) for token in one.ids[1:at]])
+        assert vocabulary.decode(one.ids[at + 1 :]) == said[index] != ""
+        assert min(one.weights[at + 1 :]) > max(one.weights[: at + 1])
 
 
 def test_written_sums_are_right_held_back_where_held_out_and_weigh_their_results(vocabulary: Vocabulary) -> None:

@@ -29,6 +29,7 @@ antiphon::Settings settings_of(const py::object& given) {
     read(given, "max_rows", settings.max_rows);
     read(given, "max_tokens", settings.max_tokens);
     read(given, "max_solves", settings.max_solves);
+    read(given, "max_solve_frames", settings.max_solve_frames);
     read(given, "max_encodes", settings.max_encodes);
     read(given, "solve_steps", settings.solve_steps);
     read(given, "max_repeats", settings.max_repeats);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "buffers.hpp"
@@ -13,20 +14,23 @@
 
 namespace antiphon {
 
+constexpr std::int64_t unbounded = std::numeric_limits<std::int64_t>::max();  // frames
+
 // Of candidates in order, the first, and of the others those that still fit.
 class Within {
 public:
-    Within(double seconds, std::int64_t most) : seconds_(seconds), most_(most) {}
+    Within(double seconds, std::int64_t most, std::int64_t frames) : seconds_(seconds), most_(most), frames_(frames) {}
 
     bool full() const { return chosen_ >= most_; }
 
     double total() const { return total_; }
 
-    bool take(double cost) {
-        if (full() || (chosen_ > 0 && !(total_ + cost <= seconds_))) {
+    bool take(double cost, std::int64_t frames) {
+        if (full() || (chosen_ > 0 && !(total_ + cost <= seconds_ && frames <= frames_))) {
             return false;
         }
         total_ += cost;
+        frames_ -= frames;
         ++chosen_;
         return true;
     }
@@ -34,6 +38,7 @@ public:
 private:
     double seconds_;
     std::int64_t most_;
+    std::int64_t frames_;  // that are left
     std::int64_t chosen_ = 0;
     double total_ = 0;
 };
@@ -70,12 +75,12 @@ public:
                 any_is_long |= is_long(dialogue, costs);
             }
         }
-        Within budget(settings.solve_seconds, settings.max_solves);
+        Within budget(settings.solve_seconds, settings.max_solves, settings.max_solve_frames);
         std::int64_t left = std::min(settings.solve_steps, settings.max_repeats);
         for (std::size_t index = 0; index < queue_.size() && !budget.full(); ++index) {
             const std::uint32_t place = queue_[index].place;
             const Dialogue& dialogue = memory_.dialogues[place];
-            if (!passed_over(dialogue, costs, first_chunk_waits) && budget.take(dialogue.step_cost(costs))) {
+            if (!passed_over(dialogue, costs, first_chunk_waits) && budget.take(dialogue.step_cost(costs), dialogue.chunk.solve_frames)) {
                 buffers_.solves[solves_.size()] = dialogue.number;
                 buffers_.solve_steps[solves_.size()] = static_cast<std::int32_t>(dialogue.chunk.steps);
                 solves_.push_back({dialogue.number, place});
@@ -116,10 +121,10 @@ public:
                 }
             }
         }
-        Within budget(settings.vocode_seconds, settings.max_solves);
+        Within budget(settings.vocode_seconds, settings.max_solves, unbounded);
         for (std::size_t index = 0; index < queue_.size() && !budget.full(); ++index) {
             Dialogue& dialogue = memory_.dialogues[queue_[index].place];
-            if (budget.take(costs.vocode_frame * static_cast<double>(dialogue.chunk.wave_frames))) {
+            if (budget.take(costs.vocode_frame * static_cast<double>(dialogue.chunk.wave_frames), 0)) {
                 dialogue.chunk.vocoding = true;
                 buffers_.vocodes[vocodes_.size()] = dialogue.number;
                 vocodes_.push_back({dialogue.number, queue_[index].place});
@@ -139,10 +144,10 @@ public:
                 queue_.push({dialogue.encode_due, dialogue.number, static_cast<std::uint32_t>(place)});
             }
         }
-        Within budget(settings.encode_seconds, settings.max_encodes);
+        Within budget(settings.encode_seconds, settings.max_encodes, unbounded);
         for (std::size_t index = 0; index < queue_.size() && !budget.full(); ++index) {
             Dialogue& dialogue = memory_.dialogues[queue_[index].place];
-            if (budget.take(costs.encode_frame * static_cast<double>(dialogue.encode_frames))) {
+            if (budget.take(costs.encode_frame * static_cast<double>(dialogue.encode_frames), 0)) {
                 dialogue.encode_planned = true;
                 buffers_.encodes[encodes_.size()] = dialogue.number;
                 encodes_.push_back({dialogue.number, queue_[index].place});

@@ -14,6 +14,7 @@ struct Settings {
     std::int64_t max_rows;
     std::int64_t max_tokens;
     std::int64_t max_solves;
+    std::int64_t max_solve_frames;
     std::int64_t max_encodes;
     std::int64_t solve_steps;
     std::int64_t max_repeats;

@@ -23,6 +23,7 @@ class Settings:
     max_rows: int = 256  # dialogues in one LM forward
     max_tokens: int = 2_048  # positions in one LM forward
     max_solves: int = 64  # rows of one Euler step, and of one vocoder pass
+    max_solve_frames: int = MOST_SLOTS  # mel frames, prompts included, of one Euler step: what fits into memory
     max_encodes: int = 64  # dialogues in one encoder pass
     solve_steps: int = 10  # Euler steps of a solve
     max_repeats: int = MOST_SLOTS  # Euler steps that one plan asks of a row

@@ -1,7 +1,8 @@
 """Which chunks start and which running solves advance, and what the vocoder and the encoder take next.
 
-1. Everything goes by due time, within a bounded number of seconds; the first in order goes whatever it costs. An answer
-   that has run dry is due again only some time later: what is broken already must not break the others.
+1. Everything goes by due time, within a bounded number of seconds, and of frames in one solve; the first in order goes
+   whatever it costs. An answer that has run dry is due again only some time later: what is broken already must not
+   break the others.
 2. A row whose single Euler step is longer than the bound (a long row) is passed over while some turn waits for its
    first chunk, until it has been passed over for as long as its step takes; then it may have one.
 3. Chosen rows do as many Euler steps in one go as fit into the time, and none beyond the end of a solve: rows join in
@@ -17,14 +18,21 @@ from antiphon.scheduler.settings import Costs, Settings
 
 
 def within(
-    seconds: float, most: int, candidates: Sequence[Dialogue], cost: Callable[[Dialogue], float]
+    seconds: float,
+    most: int,
+    candidates: Sequence[Dialogue],
+    cost: Callable[[Dialogue], float],
+    frames: Callable[[Dialogue], int] = lambda _: 0,
+    most_frames: float = inf,
 ) -> tuple[list[Dialogue], float]:
     """Of candidates in order, the first, and of the others those that still fit; what they cost together."""
     chosen: list[Dialogue] = []
-    total = 0.0
+    total, taken = 0.0, 0
     for dialogue in candidates:
-        if len(chosen) < most and (not chosen or total + cost(dialogue) <= seconds):
+        fits = total + cost(dialogue) <= seconds and taken + frames(dialogue) <= most_frames
+        if len(chosen) < most and (not chosen or fits):
             total += cost(dialogue)
+            taken += frames(dialogue)
             chosen.append(dialogue)
     return chosen, total
 
@@ -59,6 +67,8 @@ def plan_solves(
         settings.max_solves,
         [dialogue for dialogue in ordered if not passed_over(dialogue)],
         lambda dialogue: dialogue.step_cost(costs),
+        lambda dialogue: chunk_of(dialogue).solve_frames,
+        settings.max_solve_frames,
     )
     if not rows:
         return rows, 0

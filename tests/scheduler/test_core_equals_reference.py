@@ -56,6 +56,7 @@ budgets = st.builds(
     max_rows=st.integers(1, 4),
     max_tokens=st.integers(1, 12),
     max_solves=st.integers(1, 3),
+    max_solve_frames=st.sampled_from([1, 60, 2**31 - 1]),
     max_encodes=st.integers(1, 2),
     solve_steps=st.integers(1, 3),
     max_repeats=st.integers(1, 3),

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cost:
-    """Lower bounds for one call: every input read once, every output written once."""
+    """Lower bounds for one call: every input read once, every output written once.
+
+    Offsets, tables and other whole numbers beside the rows do not count; ids that are the result do.
+    """
 
     bytes_moved: int
     flops: int  # one multiply-add counts as two

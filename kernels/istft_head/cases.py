@@ -23,7 +23,7 @@ def _case(dtype: torch.dtype, frames: tuple[int, ...]) -> Case:
 
     name = f"{len(frames)} dialogues, {rows:,} rows, {str(dtype).removeprefix('torch.')}"
     # Sums of 36 terms in float32, whatever the rows' own dtype.
-    return Case(name, make, istft_head_cost(rows, _N_FFT, _HOP, dtype.itemsize), 3e-6)
+    return Case(name, make, istft_head_cost(rows, len(frames), _N_FFT, _HOP, dtype.itemsize), 3e-6)
 
 
 CASES: Final = tuple(_case(dtype, (8_833,) * n) for dtype in (torch.float32, torch.bfloat16) for n in (1, 32))

@@ -14,12 +14,13 @@ def relative_attention_cost(
     *,
     histories: Sequence[int] | None = None,  # keys of each sequence before its first row, whole blocks; None: none
 ) -> Cost:
-    """q, k, v, positions and the output once each; three products for each key a row sees, softmax at five FLOPs."""
+    """q, k, v, positions, biases and the output once each; three products for each key a row sees, softmax at five
+    FLOPs."""
     inner = heads * head_dim
     before = [0] * len(lengths) if histories is None else list(histories)
     keys = [length + history for length, history in zip(lengths, before, strict=True)]
     offsets = max(lengths, default=0) + max(keys, default=0) - 1
-    rows = 2 * sum(lengths) + 2 * sum(keys) + offsets
+    rows = 2 * sum(lengths) + 2 * sum(keys) + offsets + 2  # two biases
     seen = sum(_keys_seen(all_, block) - _keys_seen(history, block) for all_, history in zip(keys, before, strict=True))
     return Cost(bytes_moved=rows * inner * itemsize, flops=seen * heads * (3 * 2 * head_dim + 5))
 

@@ -30,9 +30,15 @@ class Stage(nn.Module):
             TransformerBlock(channels_out, heads, head_dim) for _ in range(config.estimator_blocks)
         )
 
-    def forward(self, x: torch.Tensor, time: torch.Tensor, packing: Packing) -> torch.Tensor:
-        """f[ΣT, channels_in] -> f[ΣT, channels_out]."""
-        x = self.resnet(x, time, packing)
+    def forward(
+        self,
+        x: torch.Tensor,  # f[ΣT, channels_in], or the first of them
+        shift: torch.Tensor,  # f[S, channels_out]
+        packing: Packing,
+        added: torch.Tensor | None = None,  # f[ΣT, 2 · channels_out]: what the others come to in the resnet block
+    ) -> torch.Tensor:
+        """f[ΣT, channels_out]."""
+        x = self.resnet(x, shift, packing, added)
         for transformer in self.transformers:
             x = transformer(x, packing)
         return x
@@ -74,7 +80,11 @@ class UpStage(Stage):
 
 
 class Estimator(nn.Module):
-    """The velocity of a noisy mel, given the time and the conditions beside it."""
+    """The velocity of a noisy mel, given the time and the conditions beside it.
+
+    Of its first layer's input only the noisy mel changes along a solve, and the time is one of few: what the conditions
+    (`of_conditions`) and the times (`shifts`) come to is computed apart from `forward`, once for all steps.
+    """
 
     def __init__(self, config: FlowConfig):
         super().__init__()
@@ -95,29 +105,55 @@ class Estimator(nn.Module):
         self.final_block = ConvBlock(channels[0], channels[0])
         self.final_proj = nn.Conv1d(channels[0], config.mel_bins, 1)
 
+    @property
+    def _resnets(self) -> list[ResnetBlock]:
+        """In the order in which they run."""
+        return [stage.resnet for stage in (*self.down_blocks, *self.mid_blocks, *self.up_blocks)]
+
+    @property
+    def _shift_widths(self) -> list[int]:
+        return [resnet.time_proj.out_features for resnet in self._resnets]
+
+    def shifts(
+        self,
+        t: torch.Tensor,  # f32[S], in [0, 1]
+    ) -> torch.Tensor:
+        """What the time adds in each resnet block, side by side: f[S, …]."""
+        time = F.mish(self.time_mlp(t))  # every resnet block begins with Mish: done once for all
+        return torch.cat([resnet.time_proj(time) for resnet in self._resnets], dim=1)
+
+    def of_conditions(
+        self,
+        conditions: torch.Tensor,  # f[ΣT, estimator_in − mel_bins]: mu, speaker and condition side by side
+        packing: Packing,
+    ) -> torch.Tensor:
+        """What the conditions come to in the first layer, f[ΣT, …]. Zeros come to zeros."""
+        return self._resnets[0].of_last_channels(conditions, packing)
+
     def forward(
         self,
-        x: torch.Tensor,  # f[ΣT, estimator_in]: noisy mel, mu, speaker and condition side by side
-        t: torch.Tensor,  # f32[S], in [0, 1]
+        x: torch.Tensor,  # f[ΣT, mel_bins]: noisy mel
+        shifts: torch.Tensor,  # f[S, …]: `shifts` of each sequence's time
+        added: torch.Tensor,  # f[ΣT, …]: `of_conditions`
         packing: Packing,
     ) -> torch.Tensor:
         """f[ΣT, mel_bins]."""
-        time = F.mish(self.time_mlp(t))  # every resnet block begins with Mish: done once for all
+        shift = iter(torch.split(shifts, self._shift_widths, dim=1))
         rates = [packing]
         for _ in self.down_blocks[1:]:
             rates.append(rates[-1].halved())
-        skips = []
+        skips: list[torch.Tensor] = []
         for stage, rate in zip(self.down_blocks, rates, strict=True):
             assert isinstance(stage, DownStage)
-            x = stage(x, time, rate)
+            x = stage(x, next(shift), rate, None if skips else added)
             skips.append(x)
             x = stage.leave(x, rate)
         for stage in self.mid_blocks:
-            x = stage(x, time, rates[-1])
+            x = stage(x, next(shift), rates[-1])
         for stage in self.up_blocks:
             assert isinstance(stage, UpStage)
             rate = rates.pop()
-            x = stage(torch.cat((x, skips.pop()), dim=1), time, rate)
+            x = stage(torch.cat((x, skips.pop()), dim=1), next(shift), rate)
             x = stage.leave(x, rate, doubled=rates[-1] if rates else None)
         x = self.final_block(x, packing)
         return F.linear(x, self.final_proj.weight.squeeze(2), self.final_proj.bias)

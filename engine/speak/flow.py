@@ -58,9 +58,9 @@ class FlowSolve:
     """One dialogue's solve between two Euler steps."""
 
     x: torch.Tensor  # f32[T, mel_bins]: noise at step 0, the mel at the last
-    mu: torch.Tensor  # f[T, mel_bins]
-    cond: torch.Tensor  # f[T, mel_bins]
-    speaker: torch.Tensor  # f[mel_bins]
+    # What stays the same along the solve, as the estimator takes it in; weights are not to change in between.
+    added: torch.Tensor  # f[2 · T, …]: `Estimator.of_conditions` of the guidance pair, its second half zeros
+    shifts: torch.Tensor  # f[EULER_STEPS, …]: `Estimator.shifts` of each step's time
     prompt_frames: int
     step: int = 0  # Euler steps done, at most EULER_STEPS
 
@@ -113,23 +113,21 @@ class Flow(nn.Module):
         if not requests:
             return []
         given = self.condition(requests)
-        lengths = list(given.frames.lengths)
+        noise = [self._noise(request, length) for request, length in zip(requests, given.frames.lengths, strict=True)]
+        return self.begin(noise, given, [_frames_of(request.prompt_mel) for request in requests])
+
+    def begin(
+        self,
+        noise: Sequence[torch.Tensor],  # f32[T, mel_bins] each
+        given: FlowConditioning,
+        prompt_frames: Sequence[int],
+    ) -> list[FlowSolve]:
+        """The solves from `noise` under the conditions `given`, before their first step."""
+        added = torch.split(self._of_conditions(given), list(given.frames.lengths))
+        shifts = self.estimator.shifts(torch.tensor(self.times, device=self.device))
         return [
-            FlowSolve(
-                x=self._noise(request, length),
-                mu=mu,
-                cond=cond,
-                speaker=speaker,
-                prompt_frames=_frames_of(request.prompt_mel),
-            )
-            for request, length, mu, cond, speaker in zip(
-                requests,
-                lengths,
-                torch.split(given.mu, lengths),
-                torch.split(given.cond, lengths),
-                given.speaker,
-                strict=True,
-            )
+            FlowSolve(x=x, added=F.pad(rows, (0, 0, 0, len(rows))), shifts=shifts, prompt_frames=frames)
+            for x, rows, frames in zip(noise, added, prompt_frames, strict=True)
         ]
 
     def step(self, solves: Sequence[FlowSolve]) -> list[FlowSolve]:
@@ -142,9 +140,8 @@ class Flow(nn.Module):
         if any(solve.done for solve in solves):
             raise InputError(f"a solve of {EULER_STEPS} Euler steps is done; expected only solves that are under way.")
         packing = Packing.of([len(solve.x) for solve in solves], self.device)
-        t = torch.tensor([self.times[solve.step] for solve in solves], device=self.device)
         dt = torch.tensor([self.step_sizes[solve.step] for solve in solves], device=self.device)
-        velocity = self._guidance_pairs(solves, t, packing.paired())
+        velocity = self._guidance_pairs(solves, packing.paired())
         x = guided_euler_step(
             torch.cat([solve.x for solve in solves]),
             velocity,
@@ -191,17 +188,22 @@ class Flow(nn.Module):
         packing: Packing,
     ) -> torch.Tensor:
         """The estimator's velocity at x and t, without guidance: f[ΣT, mel_bins]."""
-        speaker_rows = speaker[sequence_of_row(packing.cu_seqlens, packing.rows)]
-        v: torch.Tensor = self.estimator(torch.cat((x.to(mu.dtype), mu, speaker_rows, cond), dim=1), t, packing)
+        added = self._of_conditions(FlowConditioning(mu, cond, speaker, packing))
+        v: torch.Tensor = self.estimator(x.to(mu.dtype), self.estimator.shifts(t), added, packing)
         return v
 
-    def _guidance_pairs(self, solves: Sequence[FlowSolve], t: torch.Tensor, pairs: Packing) -> torch.Tensor:
+    def _of_conditions(self, given: FlowConditioning) -> torch.Tensor:
+        """What the conditions come to in the estimator's first layer, f[ΣT, …]."""
+        speaker_rows = given.speaker[sequence_of_row(given.frames.cu_seqlens, given.frames.rows)]
+        return self.estimator.of_conditions(torch.cat((given.mu, speaker_rows, given.cond), dim=1), given.frames)
+
+    def _guidance_pairs(self, solves: Sequence[FlowSolve], pairs: Packing) -> torch.Tensor:
         """Each solve's velocity with its conditions and, right after it, without any: f[2·ΣT, mel_bins]."""
-        x = torch.cat([rows for solve in solves for rows in (solve.x, solve.x)])
-        mu = torch.cat([rows for solve in solves for rows in (solve.mu, torch.zeros_like(solve.mu))])
-        cond = torch.cat([rows for solve in solves for rows in (solve.cond, torch.zeros_like(solve.cond))])
-        speaker = torch.stack([row for solve in solves for row in (solve.speaker, torch.zeros_like(solve.speaker))])
-        return self.velocity(x, t.repeat_interleave(2), mu, cond, speaker, pairs)
+        added = torch.cat([solve.added for solve in solves])
+        x = torch.cat([rows for solve in solves for rows in (solve.x, solve.x)]).to(added.dtype)
+        shifts = torch.stack([solve.shifts[solve.step] for solve in solves for _ in range(2)])
+        v: torch.Tensor = self.estimator(x, shifts, added, pairs)
+        return v
 
     def _all_tokens(self, request: FlowRequest) -> list[int]:
         """Prompt and new tokens, checked."""

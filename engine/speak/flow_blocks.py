@@ -54,12 +54,13 @@ class ConvBlock(nn.Module):
         x: torch.Tensor,  # f[ΣT, channels_in]
         packing: Packing,
         shift: torch.Tensor | None = None,  # f[S, channels_out], added after Mish
+        added: torch.Tensor | None = None,  # f[ΣT, channels_out]: what the channels that x lacks, its last, come to
     ) -> torch.Tensor:
         """f[ΣT, channels_out]."""
         assert self.conv.bias is not None
         return conv_norm_mish(
             x,
-            self.conv.weight,
+            self.conv.weight[:, : x.shape[1]],
             self.conv.bias,
             self.norm.weight,
             self.norm.bias,
@@ -67,6 +68,7 @@ class ConvBlock(nn.Module):
             max_seqlen=packing.max_length,
             groups=self.norm.num_groups,
             eps=self.norm.eps,
+            added=added,
             shift=shift,
         )
 
@@ -83,15 +85,27 @@ class ResnetBlock(nn.Module):
 
     def forward(
         self,
-        x: torch.Tensor,  # f[ΣT, channels_in]
-        time: torch.Tensor,  # f[S, time_size], the time embedding after Mish
+        x: torch.Tensor,  # f[ΣT, channels_in], or the first of them
+        shift: torch.Tensor,  # f[S, channels_out]: `time_proj` of the time embedding after Mish
         packing: Packing,
+        added: torch.Tensor | None = None,  # f[ΣT, 2 · channels_out]: `of_last_channels`, of those that x lacks
     ) -> torch.Tensor:
         """f[ΣT, channels_out]."""
-        h = self.block1(x, packing, shift=self.time_proj(time))
+        convolved, shortcut = (None, None) if added is None else added.chunk(2, dim=1)
+        h = self.block1(x, packing, shift, convolved)
         h = self.block2(h, packing)
-        y: torch.Tensor = h + F.linear(x, self.res_conv.weight.squeeze(2), self.res_conv.bias)
-        return y
+        y: torch.Tensor = h + F.linear(x, self.res_conv.weight[:, : x.shape[1], 0], self.res_conv.bias)
+        return y if shortcut is None else y + shortcut
+
+    def of_last_channels(
+        self,
+        x: torch.Tensor,  # f[ΣT, C], the last of channels_in
+        packing: Packing,
+    ) -> torch.Tensor:
+        """What they add to the first block's convolution and, beside it, to the shortcut: f[ΣT, 2 · channels_out]."""
+        first = self.res_conv.in_channels - x.shape[1]
+        convolved, _ = packed_conv1d(x, self.block1.conv.weight[:, first:], None, packing.cu_seqlens, padding=(1, 1))
+        return torch.cat((convolved, F.linear(x, self.res_conv.weight[:, first:, 0])), dim=1)
 
 
 class SelfAttention(nn.Module):

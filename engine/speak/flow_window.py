@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from antiphon.engine.speak.encoder_history import EncoderHistory
-from antiphon.engine.speak.flow import Flow, FlowSolve
+from antiphon.engine.speak.flow import Flow, FlowConditioning, FlowSolve
 from antiphon.engine.speak.packing import Packing
 from antiphon.engine.timeline import (
     MelFrame,
@@ -108,23 +108,15 @@ def start_windows(flow: Flow, windows: Sequence[FlowWindow], settings: WindowSet
     starts = torch.split(Packing.of([len(rows) for rows in tokens], flow.device).cu_seqlens[:-1], 1)
     rows = torch.cat([span.token_rows(flow.device) + start for span, start in zip(spans, starts, strict=True)])
     mu = flow.regulator(torch.cat(tokens), rows, frames)
-    no_speaker = flow.speaker_proj(F.normalize(flow.speaker_proj.weight.new_zeros(1, flow.config.speaker_dim)))[0]
-    noise = _noise(windows, spans, frames, flow.config.mel_bins)
-    return [
-        StartedWindow(
-            FlowSolve(
-                x=own_noise,
-                mu=own_mu,
-                cond=F.pad(window.final_mel.to(own_mu), (0, 0, 0, len(own_mu) - len(window.final_mel))),
-                speaker=no_speaker,
-                prompt_frames=len(window.final_mel),
-            ),
-            own_after,
-        )
-        for window, own_mu, own_noise, own_after in zip(
-            windows, torch.split(mu, list(frames.lengths)), torch.split(noise, list(frames.lengths)), after, strict=True
-        )
+    no_speaker = flow.speaker_proj(F.normalize(flow.speaker_proj.weight.new_zeros(1, flow.config.speaker_dim)))
+    cond = [
+        F.pad(window.final_mel.to(mu), (0, 0, 0, length - len(window.final_mel)))
+        for window, length in zip(windows, frames.lengths, strict=True)
     ]
+    given = FlowConditioning(mu, torch.cat(cond), no_speaker.expand(len(windows), -1), frames)
+    noise = torch.split(_noise(windows, spans, frames, flow.config.mel_bins), list(frames.lengths))
+    solves = flow.begin(noise, given, [len(window.final_mel) for window in windows])
+    return [StartedWindow(solve, own_after) for solve, own_after in zip(solves, after, strict=True)]
 
 
 @dataclass(frozen=True)

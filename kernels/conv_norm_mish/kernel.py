@@ -20,6 +20,7 @@ def _convolve(
     x,  # f[ΣT, C_in]
     weight,  # f[C_out, C_in, 3] of any strides
     bias,  # f[C_out]
+    added,  # f[ΣT, C_out] of any row stride, or any pointer
     cu_seqlens,  # i32[S + 1]
     sums,  # f32[ΣT, C_out]
     means,  # f32[S · tiles, C_out]
@@ -30,6 +31,8 @@ def _convolve(
     weight_stride_out,
     weight_stride_in,
     weight_stride_tap,
+    added_stride,
+    HAS_ADDED: tl.constexpr,
     TAPS: tl.constexpr,
     WHOLE_DEPTH: tl.constexpr,  # BLOCK_K divides C_in
     WHOLE_WIDTH: tl.constexpr,  # BLOCK_N divides C_out
@@ -67,8 +70,11 @@ def _convolve(
         acc = tl.dot(a, b, acc, input_precision="tf32x3")
     acc += tl.load(bias + columns, mask=wide, other=0.0).to(tl.float32)[None, :]
     own = rows < length
-    out = (start + rows).to(tl.int64)[:, None] * channels_out + columns[None, :]
-    tl.store(sums + out, acc, mask=own[:, None] & wide[None, :])
+    places = (start + rows).to(tl.int64)[:, None]
+    written = own[:, None] & wide[None, :]
+    if HAS_ADDED:
+        acc += tl.load(added + places * added_stride + columns[None, :], mask=written, other=0.0).to(tl.float32)
+    tl.store(sums + places * channels_out + columns[None, :], acc, mask=written)
     count = tl.minimum(length - first, BLOCK_M).to(tl.float32)
     mean = tl.sum(tl.where(own[:, None], acc, 0.0), axis=0) / count
     away = tl.where(own[:, None], acc - mean[None, :], 0.0)
@@ -84,12 +90,13 @@ def _normalise(
     squares,  # f32[S · tiles, C]
     norm_weight,  # f[C]
     norm_bias,  # f[C]
-    shift,  # f[S, C], or any pointer
+    shift,  # f[S, C] of any row stride, or any pointer
     cu_seqlens,  # i32[S + 1]
     y,  # f[ΣT, C]
     tiles,  # of the longest sequence, in the convolution
     blocks,  # of the longest sequence, here
     channels,
+    shift_stride,
     eps,
     GROUP: tl.constexpr,  # channels of one group
     BLOCK_C: tl.constexpr,
@@ -136,7 +143,7 @@ def _normalise(
     p = e * (e + 2.0)
     active = normed * (p / (p + 2.0))
     if HAS_SHIFT:
-        active += tl.load(shift + sequence * channels + columns, mask=wide, other=0.0).to(tl.float32)[None, :]
+        active += tl.load(shift + sequence * shift_stride + columns, mask=wide, other=0.0).to(tl.float32)[None, :]
     tl.store(y + at, active.to(y.dtype.element_ty), mask=mask)
 
 
@@ -151,6 +158,7 @@ def conv_norm_mish(
     max_seqlen: int,
     groups: int,
     eps: float,
+    added: torch.Tensor | None,  # f[ΣT, C_out]
     shift: torch.Tensor | None,  # f[S, C_out]
 ) -> torch.Tensor:
     """As the reference, for float32, bfloat16 and float16; nothing is read from the device."""
@@ -168,6 +176,7 @@ def conv_norm_mish(
         x,
         weight,
         bias,
+        x if added is None else added,
         cu_seqlens,
         sums,
         means,
@@ -176,6 +185,8 @@ def conv_norm_mish(
         channels_in,
         channels_out,
         *weight.stride(),
+        channels_out if added is None else added.stride(0),
+        HAS_ADDED=added is not None,
         TAPS=taps,
         WHOLE_DEPTH=channels_in % tile.depth == 0,
         WHOLE_WIDTH=channels_out % tile.columns == 0,
@@ -193,12 +204,13 @@ def conv_norm_mish(
         squares,
         norm_weight,
         norm_bias,
-        sums if shift is None else shift.contiguous(),
+        sums if shift is None else shift,
         cu_seqlens,
         y,
         tiles,
         blocks,
         channels_out,
+        channels_out if shift is None else shift.stride(0),
         eps,
         GROUP=group,
         BLOCK_C=triton.next_power_of_2(group),

@@ -17,13 +17,17 @@ def conv_norm_mish(
     max_seqlen: int,
     groups: int,
     eps: float,
+    added: torch.Tensor | None,  # f[ΣT, C_out]
     shift: torch.Tensor | None,  # f[S, C_out]
 ) -> torch.Tensor:
     """Differentiable; the definition of correct. f[ΣT, C_out]."""
     outputs = []
     first = 0
+    parts = None if added is None else iter(batches_of(added, cu_seqlens, max_seqlen))
     for batch in batches_of(x, cu_seqlens, max_seqlen):
         y = F.conv1d(batch.transpose(1, 2), weight, bias, padding=1)
+        if parts is not None:
+            y = y + next(parts).transpose(1, 2)
         y = F.mish(F.group_norm(y, groups, norm_weight, norm_bias, eps)).transpose(1, 2)
         if shift is not None:
             y = y + shift[first : first + len(batch), None]

@@ -23,6 +23,7 @@ def _case(
     stride: int = 1,
     padding: tuple[int, int] | None = None,
     activation: Activation | None = None,
+    has_bias: bool = True,
 ) -> Case:
     around = (taps // 2, taps // 2) if padding is None else padding
     rows_out = sum((length + sum(around) - taps) // stride + 1 for length in lengths)
@@ -30,7 +31,7 @@ def _case(
     def make(device: torch.device) -> Call:
         x = torch.randn(sum(lengths), widths[0], device=device, dtype=dtype)
         weight = torch.randn(widths[1], widths[0], taps, device=device, dtype=dtype) / (widths[0] * taps) ** 0.5
-        bias = torch.randn(widths[1], device=device, dtype=dtype)
+        bias = torch.randn(widths[1], device=device, dtype=dtype) if has_bias else None
         offsets = torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
         given = {"stride": stride, "padding": around, "out_rows": rows_out, "activation": activation}
         return Call((x, taps_outermost(weight), bias, offsets), given)
@@ -38,7 +39,7 @@ def _case(
     return Case(
         f"{name}, {widths[0]} to {widths[1]}, {taps} taps, {sum(lengths):,} rows, {str(dtype).removeprefix('torch.')}",
         make,
-        packed_conv1d_cost(sum(lengths), rows_out, *widths, taps, dtype.itemsize),
+        packed_conv1d_cost(sum(lengths), rows_out, *widths, taps, dtype.itemsize, has_bias=has_bias),
         _TOLERANCES[dtype],
     )
 
@@ -51,6 +52,7 @@ def _cases() -> tuple[Case, ...]:
         cases += [
             _case("stem", dtype, (400, 400), (128, 1_280), 3, padding=(2, 0), activation="gelu"),
             _case("stem", dtype, (400, 400), (1_280, 1_280), 3, stride=2, padding=(2, 0), activation="gelu"),
+            _case("flow conditions", dtype, frames, (240, 256), 3, has_bias=False),
             _case("flow", dtype, frames, (256, 256), 3),
             _case("flow down", dtype, frames, (256, 256), 3, stride=2),
             _case("vocoder in", dtype, frames, (80, 512), 7),

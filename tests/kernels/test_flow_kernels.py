@@ -40,12 +40,16 @@ def _norm_arguments(rows: int, width: int, channels: int) -> list[torch.Tensor]:
 )
 def test_conv_norm_mish(lengths: list[int], width: int, channels: int, groups: int) -> None:
     arguments = _norm_arguments(sum(lengths), width, channels)
-    shift = _random(len(lengths), channels, seed=3) if groups > 1 else None
     given = {"max_seqlen": max(lengths), "groups": groups}
+    beside, beside_wide = {}, {}
+    if groups > 1:  # columns of wider rows
+        beside["shift"] = _random(len(lengths), channels + 3, seed=3)[:, 3:]
+        beside["added"] = among_nans(_random(sum(lengths), 2 * channels, seed=4))[:, :channels]
+        beside_wide = {name: tensor.double() for name, tensor in beside.items()}
     with interpreted():
-        y = conv_norm_mish(among_nans(arguments[0]), *arguments[1:], _cu(lengths), shift=shift, **given)
+        y = conv_norm_mish(among_nans(arguments[0]), *arguments[1:], _cu(lengths), **beside, **given)
     wide = [tensor.double() for tensor in arguments]
-    expected = conv_norm_mish(*wide, _cu(lengths), shift=None if shift is None else shift.double(), **given)
+    expected = conv_norm_mish(*wide, _cu(lengths), **beside_wide, **given)
     _check("conv_norm_mish", y, expected)
 
 

@@ -27,22 +27,31 @@ def _offsets(lengths: list[int]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("lengths", LENGTHS)
-@pytest.mark.parametrize("shifted", [False, True])
-def test_conv_norm_mish(lengths: list[int], shifted: bool) -> None:
+@pytest.mark.parametrize("beside", [False, True])
+def test_conv_norm_mish(lengths: list[int], beside: bool) -> None:
     x, weight, vectors = _random(sum(lengths), 3), _random(4, 3, 3, seed=1), _random(3, 4, seed=2)
-    shift = _random(len(lengths), 4, seed=3) if shifted else None
+    shift = _random(len(lengths), 4, seed=3) if beside else None
+    added = _random(sum(lengths), 4, seed=4) if beside else None
+    tensors = [tensor for tensor in (x, weight, vectors, added, shift) if tensor is not None]
 
-    def run(x: torch.Tensor, weight: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-        return conv_norm_mish(
-            x, weight, *vectors, _offsets(lengths), max_seqlen=max(lengths), groups=2, eps=1e-5, shift=shift
-        )
+    def run(
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        vectors: torch.Tensor,
+        added: torch.Tensor | None = None,
+        shift: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        given = {"max_seqlen": max(lengths), "groups": 2, "eps": 1e-5}
+        return conv_norm_mish(x, weight, *vectors, _offsets(lengths), **given, added=added, shift=shift)
 
     expected = []
+    added_rows = [0] * len(lengths) if added is None else [rows.t() for rows in added.split(lengths)]
     for s, rows in enumerate(x.split(lengths)):
-        y = F.mish(F.group_norm(F.conv1d(rows.t()[None], weight, vectors[0], padding=1), 2, vectors[1], vectors[2]))
+        convolved = F.conv1d(rows.t()[None], weight, vectors[0], padding=1) + added_rows[s]
+        y = F.mish(F.group_norm(convolved, 2, vectors[1], vectors[2]))
         expected.append(y[0].t() + (0 if shift is None else shift[s]))
-    torch.testing.assert_close(run(x, weight, vectors), torch.cat(expected))
-    assert torch.autograd.gradcheck(run, [tensor.requires_grad_() for tensor in (x, weight, vectors)])
+    torch.testing.assert_close(run(*tensors), torch.cat(expected))
+    assert torch.autograd.gradcheck(run, [tensor.requires_grad_() for tensor in tensors])
 
 
 @pytest.mark.parametrize(

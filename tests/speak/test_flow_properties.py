@@ -73,6 +73,18 @@ def test_a_request_may_join_a_solve_under_way() -> None:
 
 
 @torch.inference_mode()
+def test_what_stays_the_same_along_a_solve_is_computed_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = tiny_flow()
+    expected = flow.solve(REQUESTS[:2])
+    solves = flow.start(REQUESTS[:2])
+    for name in ("shifts", "of_conditions"):
+        monkeypatch.setattr(flow.estimator, name, None)
+    while not solves[0].done:
+        solves = flow.step(solves)
+    assert all(torch.equal(solve.mel, mel) for solve, mel in zip(solves, expected, strict=True))
+
+
+@torch.inference_mode()
 def test_the_encoder_sees_own_block_and_past_only() -> None:
     flow, block = tiny_flow(), TINY_FLOW.encoder_block
     packing = Packing.of([3 * block], flow.device)

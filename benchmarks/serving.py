@@ -1,0 +1,107 @@
+"""`antiphon serve` in processes of its own, to be measured from outside: its address, its CPU time, what it logs."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+CARRY_ALL: Final = ("--max-utilisation", "0")  # no call is refused: how many are carried is to be seen
+_TICKS: Final = os.sysconf("SC_CLK_TCK")  # of CPU time, a second
+
+
+@dataclass
+class Served:
+    """A server that is warm."""
+
+    process: subprocess.Popen[str]
+    port: int = 0
+    lines: list[dict[str, Any]] = field(default_factory=list)  # of its log
+
+    @property
+    def target(self) -> str:
+        """HOST:PORT."""
+        return f"127.0.0.1:{self.port}"
+
+    def cpu_seconds(self) -> float:
+        """CPU time of all its processes since their starts."""
+        return sum(_cpu_seconds(pid) for pid in _family(self.process.pid))
+
+    def await_serving(self) -> None:
+        """Read its log until it serves. Raises RuntimeError when it ends before."""
+        assert self.process.stderr is not None
+        other: list[str] = []
+        for line in self.process.stderr:
+            told = _told(line)
+            self.lines += [told] if told else []
+            other += [] if told else [line]
+            if told.get("event") == "serving":
+                self.port = int(told["port"])
+                threading.Thread(target=self._read_on, daemon=True).start()
+                return
+        raise RuntimeError(f"the server did not come up: {''.join(other[-5:])}")
+
+    def _read_on(self) -> None:
+        """Else the pipe fills, and the server waits."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(_told(line))
+
+
+@contextmanager
+def serving(
+    model: Path, device: str, streaming: str, options: Sequence[str] = (), threads: int | None = None
+) -> Iterator[Served]:
+    """A server with `model`; `threads` of each process for one operation, None: what torch takes."""
+    command = ["serve", "--model", str(model), "--device", device, "--port", "0", "--streaming", streaming, *options]
+    command += ["--max-audio-per-minute", "0", "--max-dialogues-per-key", "0"]
+    environment = os.environ if threads is None else {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "antiphon", *command], stderr=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        server = Served(process)
+        server.await_serving()
+        yield server
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _told(line: str) -> dict[str, Any]:
+    """A line of the log; empty for what is none."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _family(pid: int) -> list[int]:
+    """A process and its descendants. Linux alone."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        if (fields := _stat(int(entry.name))) is not None:
+            parents.setdefault(int(fields[1]), []).append(int(entry.name))
+    family = [pid]
+    for member in family:
+        family += parents.get(member, [])
+    return family
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = _stat(pid)
+    return 0.0 if fields is None else (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _stat(pid: int) -> list[str] | None:
+    """man 5 proc: the fields of stat from the state on; None: it has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None

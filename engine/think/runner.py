@@ -7,9 +7,11 @@ import numpy as np
 import torch
 
 from antiphon.engine.errors import ContextOverflowError
+from antiphon.engine.graphs import runs_in_buckets
+from antiphon.engine.think.decode import DecodeForward, PlannedRows
 from antiphon.engine.think.kv_cache import PackedBatch, PagedKVCache
 from antiphon.engine.think.model import GLM
-from antiphon.engine.think.sampling import SamplingParams, choose_ids
+from antiphon.engine.think.sampling import SamplingColumns, SamplingParams, choose_ids
 from antiphon.engine.think.sequence import LMSequence
 from antiphon.scheduler._core import Scheduler
 from antiphon.scheduler.buffers import PlanBuffers
@@ -29,13 +31,15 @@ class Row:
 class LMRunner:
     """Owns the KV cache, and the scheduler that says what goes where in it. Not for several threads at once."""
 
-    def __init__(self, model: GLM, settings: Settings) -> None:
+    def __init__(self, model: GLM, settings: Settings, bucketed: bool | None = None) -> None:
+        """`bucketed`: steps of decodes alone run in buckets, on CUDA from graphs. None: as `runs_in_buckets` says."""
         self.model = model
         self.buffers = PlanBuffers.allocate(settings)
         self.scheduler = Scheduler(settings, self.buffers)
-        self.cache = PagedKVCache.allocate(
-            model.config, settings.n_pages, settings.page_size, model.device, model.dtype
-        )
+        bucketed = runs_in_buckets(model.device) if bucketed is None else bucketed
+        pages = settings.n_pages + bucketed  # the last one is not the scheduler's to give
+        self.cache = PagedKVCache.allocate(model.config, pages, settings.page_size, model.device, model.dtype)
+        self._decodes = DecodeForward(model, self.cache, settings.n_pages) if bucketed else None
 
     def new_sequence(self, number: int, now: float = 0.0) -> LMSequence:
         """An empty sequence, which opens the scheduler's dialogue `number`. Close it to give its pages back."""
@@ -55,21 +59,26 @@ class LMRunner:
             return []
         first, end = rows[0].place, rows[-1].place + 1
         assert [row.place for row in rows] == list(range(first, end)), "rows of a plan are run in its order"
-        ids, batch = self._pack(rows, first, end)
-        hidden = self.model(ids, batch, self.cache)
         ends = self.buffers.lm_ends[first:end].astype(bool)
         ending = [row for row, is_end in zip(rows, ends, strict=True) if is_end]
+        params, steps = [row.sampling for row in ending], [row.step_index for row in ending]
+        planned = self._planned(rows, first, end)
         chosen: list[int] = []
-        if ending:
-            last_rows = batch.cu_seqlens_q[1:].long() - 1
-            logits = self.model.logits(hidden[last_rows[torch.from_numpy(ends).to(last_rows.device)]])
-            chosen = choose_ids(logits, [row.sampling for row in ending], [row.step_index for row in ending])
+        if self._decodes is not None and len(ending) == len(rows) == len(planned.ids):
+            chosen = self._decodes.choose(planned, SamplingColumns.of(params, steps))
+        else:
+            batch = self._batch(planned, self.buffers.cu_seqlens[first : end + 1])
+            hidden = self.model(self._on_device(planned.ids), batch, self.cache)
+            if ending:
+                last_rows = batch.cu_seqlens_q[1:].long() - 1
+                logits = self.model.logits(hidden[last_rows[torch.from_numpy(ends).to(last_rows.device)]])
+                chosen = choose_ids(logits, params, steps)
         self.scheduler.lm_done(np.arange(first, end, dtype=np.int32))
         following = iter(chosen)
         return [next(following) if is_end else None for is_end in ends]
 
-    def _pack(self, rows: Sequence[Row], first: int, end: int) -> tuple[torch.Tensor, PackedBatch]:
-        """(ids i64[N], the batch) of the plan's rows first … end - 1, on the model's device."""
+    def _planned(self, rows: Sequence[Row], first: int, end: int) -> PlannedRows:
+        """The plan's rows first … end - 1."""
         plan = self.buffers
         begins = plan.cu_seqlens[first : end + 1]
         span = slice(begins[0], begins[-1])
@@ -79,14 +88,22 @@ class LMRunner:
             for row, begin, context in zip(rows, begins[:-1], contexts, strict=True)
         ]
         most_pages = pages_for(int(contexts.max()), self.cache.page_size)
-        batch = PackedBatch(
-            positions=self._on_device(positions).long(),
+        tables = np.ascontiguousarray(plan.block_tables[first:end, :most_pages])
+        return PlannedRows(np.concatenate(ids), positions, contexts, tables, plan.slots[span])
+
+    def _batch(
+        self,
+        planned: PlannedRows,
+        begins: np.ndarray,  # i32[S + 1]: where each sequence's positions begin in the plan
+    ) -> PackedBatch:
+        """The batch, on the model's device."""
+        return PackedBatch(
+            positions=self._on_device(planned.positions).long(),
             cu_seqlens_q=self._on_device(begins - begins[0]),
-            context_lens=self._on_device(contexts),
-            block_tables=self._on_device(np.ascontiguousarray(plan.block_tables[first:end, :most_pages])),
-            slot_mapping=self._on_device(plan.slots[span]).long(),
+            context_lens=self._on_device(planned.context_lens),
+            block_tables=self._on_device(planned.block_tables),
+            slot_mapping=self._on_device(planned.slots).long(),
         )
-        return self._on_device(np.concatenate(ids)), batch
 
     def _on_device(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self.model.device, non_blocking=True)

@@ -52,22 +52,51 @@ class SamplingParams:
         return self if self.seed is not None else replace(self, seed=secrets.randbelow(SEED_LIMIT))
 
 
+@dataclass(frozen=True)
+class SamplingColumns:
+    """How R rows want their ids chosen, as `antiphon.kernels.sample` takes it."""
+
+    temperature: torch.Tensor  # f32[R]
+    top_k: torch.Tensor  # i32[R]
+    top_p: torch.Tensor  # f32[R]
+    seed: torch.Tensor  # i64[R]
+    step: torch.Tensor  # i64[R]: which id of its answer each row chooses, from 0
+
+    @classmethod
+    def of(
+        cls, params: Sequence[SamplingParams], steps: Sequence[int], device: torch.device | str = "cpu"
+    ) -> "SamplingColumns":
+        """Raises InputError where one has a temperature and no seed."""
+        for one in params:
+            if one.temperature > 0 and one.seed is None:
+                raise InputError("a temperature above 0 needs a seed at each step; take SamplingParams.seeded() once.")
+        return cls(
+            torch.tensor([one.temperature for one in params], dtype=torch.float32, device=device),
+            torch.tensor([one.top_k for one in params], dtype=torch.int32, device=device),
+            torch.tensor([one.top_p for one in params], dtype=torch.float32, device=device),
+            torch.tensor([one.seed or 0 for one in params], dtype=torch.int64, device=device),
+            torch.tensor(steps, dtype=torch.int64, device=device),
+        )
+
+    @classmethod
+    def greedy(cls, rows: int, device: torch.device) -> "SamplingColumns":
+        """That many rows, all greedy."""
+        whole = torch.zeros(3, rows, dtype=torch.int64, device=device)
+        return cls(
+            torch.zeros(rows, device=device), whole[0].int(), torch.ones(rows, device=device), whole[1], whole[2]
+        )
+
+    @property
+    def columns(self) -> tuple[torch.Tensor, ...]:
+        """In the operation's order."""
+        return self.temperature, self.top_k, self.top_p, self.seed, self.step
+
+
 def choose_ids(
     logits: torch.Tensor,  # f32[R, vocab]
     params: Sequence[SamplingParams],  # R of them; those with a temperature carry a seed
     steps: Sequence[int],  # R: which id of its answer each row chooses, from 0
 ) -> list[int]:
     """The id each row takes; the same for the same logits, settings and step, whatever the other rows are."""
-    for one in params:
-        if one.temperature > 0 and one.seed is None:
-            raise InputError("a temperature above 0 needs a seed at each step; take SamplingParams.seeded() once.")
-    chosen = sample(
-        logits,
-        torch.tensor([one.temperature for one in params], dtype=torch.float32, device=logits.device),
-        torch.tensor([one.top_k for one in params], dtype=torch.int32, device=logits.device),
-        torch.tensor([one.top_p for one in params], dtype=torch.float32, device=logits.device),
-        torch.tensor([one.seed or 0 for one in params], dtype=torch.int64, device=logits.device),
-        torch.tensor(steps, dtype=torch.int64, device=logits.device),
-    )
-    ids: list[int] = chosen.tolist()
+    ids: list[int] = sample(logits, *SamplingColumns.of(params, steps, logits.device).columns).tolist()
     return ids

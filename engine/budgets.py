@@ -1,17 +1,12 @@
 """What the loop's scheduler plans within."""
 
-from typing import Final
-
 from antiphon.engine.config import EngineConfig
 from antiphon.engine.speak.noise import EULER_STEPS
-from antiphon.scheduler.settings import Costs, Settings, pages_for
-
-# The budget of an Euler step is one of mel frames (`EngineConfig.solve_frames`): each counts as a second of it.
-FRAME_COSTS: Final = Costs(solve_frame=1.0)
+from antiphon.scheduler.settings import Settings, pages_for
 
 
 def planner_settings(config: EngineConfig, context: int) -> Settings:
-    """The scheduler's settings for an engine and a model of this context, with `FRAME_COSTS`."""
+    """The scheduler's settings for an engine and a model of this context."""
     dialogues = 2 * config.max_dialogues  # of sessions that are left, the loop may not know yet
     return Settings(
         n_pages=pages_for(config.kv_tokens, config.page_size),
@@ -21,9 +16,12 @@ def planner_settings(config: EngineConfig, context: int) -> Settings:
         max_rows=dialogues,
         max_tokens=config.batch_tokens,
         max_solves=dialogues,
+        max_solve_frames=config.solve_frames,
         max_encodes=dialogues,
         solve_steps=EULER_STEPS,
         max_repeats=1,  # a whole solve at once would stop the LM for everyone
-        solve_seconds=float(config.solve_frames),
+        lm_seconds=config.lm_seconds,
+        solve_seconds=config.solve_seconds,
+        vocode_seconds=config.vocode_seconds,
         max_unread_seconds=config.max_unread_seconds,
     )

@@ -18,6 +18,11 @@ class EngineConfig:
     kv_tokens: int = 65_536  # positions the KV pool holds, all dialogues together
     batch_tokens: int = 2_048  # positions one LM forward may compute, prefill and decode together
     solve_frames: int = 8_192  # mel frames, prompts included, that one Euler step of the flow takes together
+    # What one forward may take, in seconds as they were measured: whoever is due first waits no longer for the others.
+    lm_seconds: float = 0.1  # of the LM: long prompts are cut to it
+    solve_seconds: float = 0.1  # one Euler step of the flow
+    vocode_seconds: float = 0.1  # of the vocoder
+    encode_seconds: float = 0.1  # of the speech encoder
     max_dialogues: int = 256  # open at once
     max_turn_seconds: float = 60.0  # caller audio in one turn
     max_text_characters: int = 32_768  # text in one turn
@@ -38,7 +43,14 @@ class EngineConfig:
         ):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least 1.")
-        for name in ("max_turn_seconds", "max_unread_seconds"):
+        for name in (
+            "lm_seconds",
+            "solve_seconds",
+            "vocode_seconds",
+            "encode_seconds",
+            "max_turn_seconds",
+            "max_unread_seconds",
+        ):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected more than 0 seconds.")
         _check_streaming(self.streaming)

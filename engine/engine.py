@@ -18,7 +18,8 @@ from antiphon.engine.errors import CheckpointError, EngineFullError, SessionClos
 from antiphon.engine.hear.audio import check_audio, check_rate
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
 from antiphon.engine.history import HistoryItem
-from antiphon.engine.loop import EngineLoop, LoopStats
+from antiphon.engine.loop import EngineLoop
+from antiphon.engine.members import LoopStats
 from antiphon.engine.messages import (
     ClipEncoded,
     ClipFailed,
@@ -40,6 +41,7 @@ from antiphon.engine.types import ArrayLike
 from antiphon.engine.warm_up import one_turn
 from antiphon.engine.weights.folders import DECODER_FOLDER, LANGUAGE_MODEL_FOLDER, TOKENIZER_FOLDER
 from antiphon.engine.weights.manifest import check_manifest
+from antiphon.scheduler.admission import Occupancy
 
 _LOOK_SECONDS: Final = 0.25  # between two looks at whether the loop still runs
 
@@ -116,6 +118,11 @@ class Engine:
     def stats(self) -> LoopStats:
         """What the engine holds and has run; exact while it is idle."""
         return self._loop.stats
+
+    @property
+    def occupancy(self) -> Occupancy:
+        """How full the engine is."""
+        return Occupancy(len(self._dialogues), self._loop.load_of_one)
 
     @property
     def fault(self) -> str | None:

@@ -8,22 +8,24 @@ over until it has caught up.
 import logging
 import queue
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import inf
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 import numpy as np
 
-from antiphon.engine.budgets import FRAME_COSTS, planner_settings
+from antiphon.engine.budgets import planner_settings
 from antiphon.engine.clips import Clips
 from antiphon.engine.clock import Clock
 from antiphon.engine.config import EngineConfig
+from antiphon.engine.device import wait_for
 from antiphon.engine.dialogue import Dialogue
 from antiphon.engine.errors import AntiphonError
 from antiphon.engine.events import AudioOutput, Event
 from antiphon.engine.hear.requests import EncodeRequest, EncodeResult
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
+from antiphon.engine.members import LoopStats, Member, Request, Result, hearing, speaking, thinking
 from antiphon.engine.messages import (
     AudioRead,
     CallerPaused,
@@ -45,6 +47,7 @@ from antiphon.engine.messages import (
     Report,
     SpeakClip,
 )
+from antiphon.engine.meter import Meter, squared_share
 from antiphon.engine.speak.chunks import Solving
 from antiphon.engine.speak.decoder import SpeechDecoder
 from antiphon.engine.stopwatch import Stage
@@ -57,31 +60,6 @@ from antiphon.scheduler._core import Plan
 
 _log = logging.getLogger(__name__)
 _INPUTS: Final = (PushAudio, PushText, CallerPaused, ClearInput, Commit, Cancel, Played)  # InputTaken counts them
-Request = TypeVar("Request")
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Member(Generic[Request]):
-    """One turn's part in a packed forward."""
-
-    dialogue: Dialogue
-    turn: Turn
-    request: Request
-
-
-@dataclass(frozen=True)
-class LoopStats:
-    """What the loop holds, and the packed forwards of each kind since its start."""
-
-    dialogues: int
-    turns: int  # listening, queued or being answered
-    clips: int  # apart from any dialogue
-    total_pages: int
-    free_pages: int
-    hear_batches: int
-    lm_batches: int
-    speak_batches: int  # Euler steps of the flow
 
 
 class EngineLoop:
@@ -112,7 +90,7 @@ class EngineLoop:
         self._clips = Clips(tokenizer, decoder, config, report)
         self._runner = LMRunner(lm.model, planner_settings(config, lm.config.context))
         self._scheduler = self._runner.scheduler
-        self._scheduler.set_costs(FRAME_COSTS)
+        self._meter = Meter(squared_share(decoder.flow.estimator))
 
     def submit(self, command: Command) -> None:
         """Hand a command to the loop. Commands of one dialogue are taken in order."""
@@ -132,6 +110,11 @@ class EngineLoop:
             lm_batches=self._batches["lm"],
             speak_batches=self._batches["speak"],
         )
+
+    @property
+    def load_of_one(self) -> float:
+        """Seconds of this loop that a second of one dialogue takes, as measured lately; 0: not known yet."""
+        return self._meter.load
 
     @property
     def next_pause(self) -> float | None:
@@ -258,10 +241,16 @@ class EngineLoop:
         if not members:
             return []
         self._batches["hear"] += 1
-        return self._run(lambda _: Stage.HEAR, members, self._tokenizer.run)
+        spans = [member.request.span.frames for member in members]
+        count = self._meter.affordable(spans, self._config.encode_seconds)
+        begun = self._clock.now()
+        results = self._run(hearing, members[:count], self._tokenizer.run)
+        self._meter.encode(sum(spans[:count]), self._clock.now() - begun)
+        return results
 
     def _plan(self, lm: bool) -> Plan:
         """The LM's next forward, or the decoder's."""
+        self._scheduler.set_costs(self._meter.costs)
         plan = self._scheduler.plan(self._clock.now(), lm=lm, speech=not lm, hear=False)
         self._wake = plan.wake
         for number in self._runner.buffers.dropped[: plan.dropped].tolist():
@@ -274,8 +263,13 @@ class EngineLoop:
         if not planned:
             return False
         rows = [Member(dialogue, dialogue.turns[0], dialogue.row(place)) for place, dialogue in enumerate(planned)]
+        ends = self._runner.buffers.lm_ends[: plan.lm_rows]
+        decodes = int(ends[np.diff(self._runner.buffers.cu_seqlens[: plan.lm_rows + 1]) == 1].sum())
         self._batches["lm"] += 1
-        for member, token in self._run(_lm_stage, rows, self._runner.step):
+        begun = self._clock.now()
+        sampled = self._run(thinking, rows, self._runner.step)
+        self._meter.lm(decodes, plan.lm_tokens - decodes, self._clock.now() - begun)
+        for member, token in sampled:
             if token is not None:
                 self._advance(member, partial(member.turn.sampled, token, self._clock.now()))
         return True
@@ -291,21 +285,27 @@ class EngineLoop:
     def _solve(self, plan: Plan) -> bool:
         """The planned Euler steps. Returns whether a solve is done with them."""
         numbers = self._runner.buffers.solves[: plan.solves].tolist()
+        begun = self._clock.now()
         self._begin(numbers)
         for _ in range(plan.solve_repeats):
             running = [self._solvings[number] for number in numbers if number in self._solvings]
             self._batches["speak"] += 1
-            for member, solving in self._run(_speaking, running, self._decoder.advance):
+            for member, solving in self._run(speaking, running, self._decoder.advance):
                 self._solvings[member.dialogue.number] = replace(member, request=solving)
         advanced = [place for place, number in enumerate(numbers) if number in self._solvings]
+        frames = [self._solvings[numbers[place]].request.job.flow_frames for place in advanced]
+        self._meter.solve(frames * plan.solve_repeats, self._clock.now() - begun)
         self._scheduler.solves_done(np.array(advanced, np.int32))
         return any(self._solvings[numbers[place]].request.is_done for place in advanced)
 
     def _vocode(self, plan: Plan) -> None:
         numbers = self._runner.buffers.vocodes[: plan.vocodes].tolist()
+        begun = self._clock.now()
         self._begin(numbers)  # those that need nothing of the flow
         solved = [self._solvings[number] for number in numbers if number in self._solvings]
-        spoken = self._run(_speaking, solved, self._decoder.finish)
+        spoken = self._run(speaking, solved, self._decoder.finish)
+        made = [(result.job.flow_frames, result.job.wave_frames) for _, result in spoken]
+        self._meter.vocode(made, self._clock.now() - begun)
         places = [numbers.index(member.dialogue.number) for member, _ in spoken]
         self._scheduler.vocodes_done(np.array(places, np.int32))
         for member, result in spoken:
@@ -322,7 +322,7 @@ class EngineLoop:
             for turn, answer in [dialogue.running]
             if answer.chunk_job is not None
         ]
-        for member, solving in self._run(_speaking, jobs, self._decoder.begin):
+        for member, solving in self._run(speaking, jobs, self._decoder.begin):
             self._solvings[member.dialogue.number] = Member(member.dialogue, member.turn, solving)
 
     def _run(
@@ -339,6 +339,7 @@ class EngineLoop:
         stages = [stage(member.turn) for member in members]
         try:
             results = list(zip(members, forward([member.request for member in members]), strict=True))
+            wait_for(self._decoder.device)  # a GPU may still be at it
         except Exception as error:  # whatever a stage raises, it must not end the other callers' dialogues
             if len(members) > 1:
                 return [one for member in members for one in self._run(stage, [member], forward)]
@@ -387,11 +388,3 @@ class EngineLoop:
         except Exception as fault:
             _log.error("dialogue %s: turn %d could not be ended", dialogue.name, turn.index, exc_info=fault)
             self._drop(dialogue.name, f"a turn failed with {type(error).__name__}: {error}")
-
-
-def _lm_stage(turn: Turn) -> Stage:
-    return Stage.DECODE if turn.answer is not None and turn.answer.ids else Stage.PREFILL
-
-
-def _speaking(_: Turn) -> Stage:
-    return Stage.SPEAK

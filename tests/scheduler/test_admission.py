@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.scheduler.admission import Admission, Demand, StageTimes
+from antiphon.scheduler.admission import Admission, Demand, Occupancy
 from antiphon.scheduler.capacity import turns_to_drop
 from antiphon.scheduler.settings import Costs
+from antiphon.scheduler.stage_times import BatchTime, StageTimes
 
 
 def measured(**seconds: float) -> StageTimes:
@@ -22,7 +23,7 @@ DEMAND = Demand.of_speech(speaking_share=0.5, solve_units=1_000)
 def test_calls_are_admitted_until_the_machine_is_as_full_as_it_may_be() -> None:
     times = measured(lm_row=0.004, solve_frame=1e-4)  # half of 18.75 rows and of 1,000 frames: 87.5 ms a second
     admission = Admission(most=0.85)
-    decisions = [admission.decide(times, DEMAND, dialogues) for dialogues in range(12)]
+    decisions = [admission.decide(Occupancy(dialogues, DEMAND.load(times))) for dialogues in range(12)]
     assert [one.admitted for one in decisions] == [True] * 9 + [False] * 3
     assert decisions[8].utilisation == pytest.approx(9 * 0.0875)
     waits = [one.retry_after for one in decisions[9:]]
@@ -31,12 +32,12 @@ def test_calls_are_admitted_until_the_machine_is_as_full_as_it_may_be() -> None:
 
 def test_on_two_streams_the_fuller_one_counts() -> None:
     times = measured(lm_row=0.004, solve_frame=1e-4)
-    assert Admission(parallel=True).decide(times, DEMAND, 0).utilisation == pytest.approx(0.05)
+    assert DEMAND.load(times, parallel=True) == pytest.approx(0.05)
 
 
 def test_a_machine_that_measured_nothing_or_carries_nobody_admits() -> None:
-    assert Admission().decide(StageTimes(), DEMAND, 500).admitted
-    assert Admission().decide(measured(lm_row=10.0), DEMAND, 0).admitted
+    assert Admission().decide(Occupancy(500, DEMAND.load(StageTimes()))).admitted
+    assert Admission().decide(Occupancy(0, DEMAND.load(measured(lm_row=10.0)))).admitted
 
 
 def test_times_follow_what_is_measured_and_become_the_planners_costs() -> None:
@@ -48,6 +49,26 @@ def test_times_follow_what_is_measured_and_become_the_planners_costs() -> None:
     assert times.costs() == Costs(solve_frame=0.03, solve_frame_squared=0.0003)
     with pytest.raises(ValueError, match="-1"):
         times.observe("lm_row", 5, -1.0)
+
+
+def test_a_hiccup_is_no_trend() -> None:
+    times = measured(vocode_frame=0.01)
+    times.observe("vocode_frame", 1, 60.0)
+    assert times.seconds["vocode_frame"] == pytest.approx(0.01 * (1 + 0.05 * 3)), "it counts as four times as slow"
+
+
+def test_what_a_row_adds_is_told_from_what_every_batch_takes() -> None:
+    batch = BatchTime()
+    for _ in range(50):
+        batch.observe(1, 0.031)
+    assert batch.each == 0.0 and batch.of(1) == pytest.approx(0.031), "of one size alone nothing is known"
+    for size in [2, 5, 8, 3, 7, 1, 6, 4] * 20:
+        batch.observe(size, 0.03 + 0.001 * size)
+    assert batch.each == pytest.approx(0.001, rel=1e-3)
+    assert batch.of(20) == pytest.approx(0.05, rel=1e-3)
+    for _ in range(100):
+        batch.observe(1, 0.0)
+    assert 0 <= batch.each and batch.of(0) >= 0
 
 
 def test_an_overflow_drops_the_oldest_turns_until_half_is_free() -> None:

@@ -1,6 +1,6 @@
 """The engine's loop by itself, stepped by hand on a virtual clock."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -9,10 +9,11 @@ from checkpoints import tiny_checkpoint
 import antiphon
 from antiphon.engine.clock import VirtualClock
 from antiphon.engine.dialogue import Dialogue
+from antiphon.engine.history import HistoryItem
 from antiphon.engine.loop import EngineLoop
 from antiphon.engine.messages import AudioRead, Commit, OpenDialogue, Outgoing, PushAudio, PushText, Report
 from antiphon.engine.weights.folders import DECODER_FOLDER, LANGUAGE_MODEL_FOLDER, TOKENIZER_FOLDER
-from antiphon.events import AudioOutput
+from antiphon.events import AudioOutput, ResponseCompleted
 
 Parts = tuple[antiphon.SpeechTokenizer, antiphon.LanguageModel, antiphon.SpeechDecoder]
 
@@ -42,14 +43,28 @@ class Bench:
         if isinstance(report, Outgoing) and isinstance(report.event, AudioOutput) and report.dialogue in self.readers:
             self.loop.submit(AudioRead(report.dialogue, report.event.samples.size))
 
-    def open(self, name: str, max_new_tokens: int = 60, temperature: float = 0.2) -> None:
+    def open(
+        self, name: str, max_new_tokens: int = 60, temperature: float = 0.2, history: Sequence[HistoryItem] = ()
+    ) -> None:
         sampling = antiphon.SamplingParams(max_new_tokens=max_new_tokens, temperature=temperature)
-        self.loop.submit(OpenDialogue(name, antiphon.SessionConfig(sampling=sampling)))
+        self.loop.submit(OpenDialogue(name, antiphon.SessionConfig(sampling=sampling, history=history)))
 
     def ask(self, name: str, max_new_tokens: int = 60) -> None:
         self.open(name, max_new_tokens)
-        self.loop.submit(PushText(name, f"this is {name}"))
-        self.loop.submit(Commit(name, f"{name}.0"))
+        self.write(name, f"this is {name}")
+
+    def write(self, name: str, text: str, turn: int = 0) -> None:
+        """A turn in writing."""
+        self.loop.submit(PushText(name, text))
+        self.loop.submit(Commit(name, f"{name}.{turn}"))
+
+    def answer(self, name: str, text: str, turn: int = 0) -> ResponseCompleted:
+        """The answer to a turn in writing, once it is over."""
+        self.write(name, text, turn)
+        self.run()
+        last = self.events(name, ResponseCompleted)[-1]
+        assert isinstance(last, ResponseCompleted) and last.response_id == f"{name}.{turn}"
+        return last
 
     def say(self, name: str, pieces: Sequence[np.ndarray], rate: int = 16_000) -> None:
         """Speak piece after piece; the loop does all it can do between two."""
@@ -60,6 +75,11 @@ class Bench:
     def run(self) -> None:
         while self.loop.step():
             pass
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Step until `condition` holds, which it has to before there is nothing left to do."""
+        while not condition():
+            assert self.loop.step(), "nothing is left to do"
 
     def dialogue(self, name: str) -> Dialogue:
         return self.loop._dialogues[name]

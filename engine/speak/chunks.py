@@ -9,16 +9,22 @@ their solves and be of different streaming modes. What comes before the steps an
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import torch
 
 from antiphon.engine.errors import InputError
-from antiphon.engine.speak.flow import Flow, FlowSolve
+from antiphon.engine.speak.flow import FlowSolve
 from antiphon.engine.timeline import mel_frames_of
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+
+
+class Steps(Protocol):
+    """Advances solves: the flow itself, or the flow in buckets."""
+
+    def step(self, solves: Sequence[FlowSolve]) -> list[FlowSolve]: ...
 
 
 class SpeakingMode(ABC):
@@ -89,7 +95,7 @@ def begin_chunks(jobs: Sequence[ChunkJob]) -> list[Solving]:
     return _by_mode(jobs, [job.mode for job in jobs], lambda mode, own: mode.begin(own))
 
 
-def advance_chunks(flow: Flow, solvings: Sequence[Solving]) -> list[Solving]:
+def advance_chunks(flow: Steps, solvings: Sequence[Solving]) -> list[Solving]:
     """Each solving one Euler step further, in one forward; one that is done comes back as it is."""
     steps = iter(flow.step([s.solve for s in solvings if s.solve is not None and not s.is_done]))
     return [solving if solving.is_done else solving.advanced(next(steps)) for solving in solvings]

@@ -10,6 +10,7 @@ import torch
 
 from antiphon.engine.device import resolve_device, resolve_dtype
 from antiphon.engine.errors import InputError, TokenError
+from antiphon.engine.graphs import runs_in_buckets
 from antiphon.engine.speak.chunking import (
     DEFAULT_STREAMING,
     OFFICIAL_SCHEDULE,
@@ -25,6 +26,7 @@ from antiphon.engine.speak.chunks import (
     finish_chunks,
 )
 from antiphon.engine.speak.flow import Flow, FlowRequest
+from antiphon.engine.speak.flow_buckets import BucketedFlow
 from antiphon.engine.speak.inputs import TokensLike, checked_mel, checked_tokens, checked_vector
 from antiphon.engine.speak.noise import OFFICIAL_SEED
 from antiphon.engine.speak.packing import Packing
@@ -48,8 +50,11 @@ _MODES_KEPT: Final = 8  # each holds the vocoder's F0 predictor once more
 class SpeechDecoder:
     """Flow and vocoder of one `glm-4-voice-decoder` folder."""
 
-    def __init__(self, flow: Flow, vocoder: HiFT) -> None:
+    def __init__(self, flow: Flow, vocoder: HiFT, bucketed: bool | None = None) -> None:
+        """`bucketed`: Euler steps of chunks run in buckets, on CUDA from graphs. None: as `runs_in_buckets` says."""
         self.flow = flow
+        bucketed = runs_in_buckets(flow.device) if bucketed is None else bucketed
+        self._steps = BucketedFlow(flow) if bucketed else flow
         self.vocoder = vocoder
         self._reference = ReferenceMode(flow, vocoder)
         # One for all turns of the same settings: their chunks go through in one pack.
@@ -203,7 +208,7 @@ class SpeechDecoder:
         One that is done comes back as it is. Those given stay as they were: a step whose result is dropped, or that
         raises, can be taken again.
         """
-        return advance_chunks(self.flow, solvings)
+        return advance_chunks(self._steps, solvings)
 
     @torch.inference_mode()
     def finish(self, solvings: Sequence[Solving]) -> list[ChunkResult]:

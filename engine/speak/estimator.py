@@ -3,6 +3,8 @@
 Source: zai-org/GLM-4-Voice, cosyvoice/flow/decoder.py, `ConditionalDecoder`.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -15,7 +17,7 @@ from antiphon.engine.speak.flow_blocks import (
     TransformerBlock,
     Upsample,
 )
-from antiphon.engine.speak.packing import Packing
+from antiphon.engine.speak.packing import Rate
 from antiphon.engine.weights.configs import FlowConfig
 
 
@@ -34,13 +36,13 @@ class Stage(nn.Module):
         self,
         x: torch.Tensor,  # f[ΣT, channels_in], or the first of them
         shift: torch.Tensor,  # f[S, channels_out]
-        packing: Packing,
+        rate: Rate,
         added: torch.Tensor | None = None,  # f[ΣT, 2 · channels_out]: what the others come to in the resnet block
     ) -> torch.Tensor:
         """f[ΣT, channels_out]."""
-        x = self.resnet(x, shift, packing, added)
+        x = self.resnet(x, shift, rate, added)
         for transformer in self.transformers:
-            x = transformer(x, packing)
+            x = transformer(x, rate)
         return x
 
 
@@ -52,11 +54,11 @@ class DownStage(Stage):
         self.downsample = None if last else Conv(channels_out, stride=2)
         self.conv = Conv(channels_out) if last else None
 
-    def leave(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
-        """f[ΣT, C] -> f[Σ⌈T/2⌉, C], or f[ΣT, C] from the last stage."""
+    def leave(self, x: torch.Tensor, rate: Rate, next_rate: Rate) -> torch.Tensor:
+        """f[ΣT, C] -> f[rows of `next_rate`, C]: half the rate, or the same from the last stage."""
         resample = self.downsample or self.conv
         assert resample is not None
-        y: torch.Tensor = resample(x, packing)
+        y: torch.Tensor = resample(x, rate, next_rate)
         return y
 
 
@@ -68,14 +70,14 @@ class UpStage(Stage):
         self.upsample = None if last else Upsample(channels_out)
         self.conv = Conv(channels_out) if last else None
 
-    def leave(self, x: torch.Tensor, packing: Packing, doubled: Packing | None) -> torch.Tensor:
+    def leave(self, x: torch.Tensor, rate: Rate, doubled: Rate | None) -> torch.Tensor:
         """f[ΣT, C] -> f[rows of `doubled`, C], or f[ΣT, C] from the last stage, where `doubled` is None."""
         if doubled is None:
             assert self.conv is not None
-            y: torch.Tensor = self.conv(x, packing)
+            y: torch.Tensor = self.conv(x, rate, rate)
         else:
             assert self.upsample is not None
-            y = self.upsample(x, packing, doubled)
+            y = self.upsample(x, rate, doubled)
         return y
 
 
@@ -106,6 +108,11 @@ class Estimator(nn.Module):
         self.final_proj = nn.Conv1d(channels[0], config.mel_bins, 1)
 
     @property
+    def n_rates(self) -> int:
+        """At how many rates it looks at the rows, each half the one before."""
+        return len(self.down_blocks)
+
+    @property
     def _resnets(self) -> list[ResnetBlock]:
         """In the order in which they run."""
         return [stage.resnet for stage in (*self.down_blocks, *self.mid_blocks, *self.up_blocks)]
@@ -113,6 +120,16 @@ class Estimator(nn.Module):
     @property
     def _shift_widths(self) -> list[int]:
         return [resnet.time_proj.out_features for resnet in self._resnets]
+
+    @property
+    def shift_width(self) -> int:
+        """Columns of `shifts`."""
+        return sum(self._shift_widths)
+
+    @property
+    def added_width(self) -> int:
+        """Columns of `of_conditions`."""
+        return 2 * self._resnets[0].res_conv.out_channels
 
     def shifts(
         self,
@@ -125,35 +142,31 @@ class Estimator(nn.Module):
     def of_conditions(
         self,
         conditions: torch.Tensor,  # f[ΣT, estimator_in − mel_bins]: mu, speaker and condition side by side
-        packing: Packing,
+        rate: Rate,
     ) -> torch.Tensor:
         """What the conditions come to in the first layer, f[ΣT, …]. Zeros come to zeros."""
-        return self._resnets[0].of_last_channels(conditions, packing)
+        return self._resnets[0].of_last_channels(conditions, rate)
 
     def forward(
         self,
         x: torch.Tensor,  # f[ΣT, mel_bins]: noisy mel
         shifts: torch.Tensor,  # f[S, …]: `shifts` of each sequence's time
         added: torch.Tensor,  # f[ΣT, …]: `of_conditions`
-        packing: Packing,
+        rates: Sequence[Rate],  # `n_rates` of them, from x's own down
     ) -> torch.Tensor:
         """f[ΣT, mel_bins]."""
         shift = iter(torch.split(shifts, self._shift_widths, dim=1))
-        rates = [packing]
-        for _ in self.down_blocks[1:]:
-            rates.append(rates[-1].halved())
         skips: list[torch.Tensor] = []
-        for stage, rate in zip(self.down_blocks, rates, strict=True):
+        for stage, rate, next_rate in zip(self.down_blocks, rates, (*rates[1:], rates[-1]), strict=True):
             assert isinstance(stage, DownStage)
             x = stage(x, next(shift), rate, None if skips else added)
             skips.append(x)
-            x = stage.leave(x, rate)
+            x = stage.leave(x, rate, next_rate)
         for stage in self.mid_blocks:
             x = stage(x, next(shift), rates[-1])
-        for stage in self.up_blocks:
+        for stage, rate, doubled in zip(self.up_blocks, rates[::-1], (*rates[-2::-1], None), strict=True):
             assert isinstance(stage, UpStage)
-            rate = rates.pop()
             x = stage(torch.cat((x, skips.pop()), dim=1), next(shift), rate)
-            x = stage.leave(x, rate, doubled=rates[-1] if rates else None)
-        x = self.final_block(x, packing)
+            x = stage.leave(x, rate, doubled)
+        x = self.final_block(x, rates[0])
         return F.linear(x, self.final_proj.weight.squeeze(2), self.final_proj.bias)

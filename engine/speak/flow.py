@@ -22,7 +22,7 @@ from antiphon.engine.speak.estimator import Estimator
 from antiphon.engine.speak.flow_encoder import BlockConformerEncoder
 from antiphon.engine.speak.length_regulator import LengthRegulator, nearest_rows
 from antiphon.engine.speak.noise import EULER_STEPS, euler_grid, official_noise
-from antiphon.engine.speak.packing import Packing
+from antiphon.engine.speak.packing import Packing, Rate
 from antiphon.engine.timeline import mel_frames_of
 from antiphon.engine.units import SPEECH_TOKEN_RATE
 from antiphon.engine.weights.configs import FlowConfig
@@ -72,6 +72,19 @@ class FlowSolve:
     def mel(self) -> torch.Tensor:
         """f32[mel_bins, frames] after the prompt's."""
         return self.x[self.prompt_frames :].t().contiguous()
+
+
+@dataclass(frozen=True)
+class StepInputs:
+    """What one Euler step of S solves takes in, packed; as a guidance pair each solve stands there twice."""
+
+    x: torch.Tensor  # f32[ΣT, mel_bins]
+    pairs: torch.Tensor  # f[2 · ΣT, mel_bins]: each solve's x, and right after it once more
+    added: torch.Tensor  # f[2 · ΣT, …], of the pairs
+    shifts: torch.Tensor  # f[2 · S, …], of the pairs at their steps
+    dt: torch.Tensor  # f32[S]
+    cu_seqlens: torch.Tensor  # i32[S + 1], of x
+    rates: tuple[Rate, ...]  # of the pairs
 
 
 class Flow(nn.Module):
@@ -137,22 +150,26 @@ class Flow(nn.Module):
         """
         if not solves:
             return []
-        if any(solve.done for solve in solves):
-            raise InputError(f"a solve of {EULER_STEPS} Euler steps is done; expected only solves that are under way.")
+        check_under_way(solves)
         packing = Packing.of([len(solve.x) for solve in solves], self.device)
-        dt = torch.tensor([self.step_sizes[solve.step] for solve in solves], device=self.device)
-        velocity = self._guidance_pairs(solves, packing.paired())
-        x = guided_euler_step(
-            torch.cat([solve.x for solve in solves]),
-            velocity,
-            dt,
-            packing.cu_seqlens,
-            guidance=self.config.guidance,
+        added = torch.cat([solve.added for solve in solves])
+        x = self.euler_step(
+            StepInputs(
+                x=torch.cat([solve.x for solve in solves]),
+                pairs=torch.cat([rows for solve in solves for rows in (solve.x, solve.x)]).to(added.dtype),
+                added=added,
+                shifts=torch.stack([solve.shifts[solve.step] for solve in solves for _ in range(2)]),
+                dt=torch.tensor([self.step_sizes[solve.step] for solve in solves], device=self.device),
+                cu_seqlens=packing.cu_seqlens,
+                rates=packing.paired().rates(self.estimator.n_rates),
+            )
         )
-        return [
-            replace(solve, x=rows, step=solve.step + 1)
-            for solve, rows in zip(solves, torch.split(x, list(packing.lengths)), strict=True)
-        ]
+        return stepped(solves, x)
+
+    def euler_step(self, inputs: StepInputs) -> torch.Tensor:
+        """The next x of every solve, f32[ΣT, mel_bins]. On the kernels nothing is read from the device."""
+        velocity = self.estimator(inputs.pairs, inputs.shifts, inputs.added, inputs.rates)
+        return guided_euler_step(inputs.x, velocity, inputs.dt, inputs.cu_seqlens, guidance=self.config.guidance)
 
     def condition(self, requests: Sequence[FlowRequest]) -> FlowConditioning:
         """What `requests` (at least one) give to the estimator.
@@ -189,21 +206,15 @@ class Flow(nn.Module):
     ) -> torch.Tensor:
         """The estimator's velocity at x and t, without guidance: f[ΣT, mel_bins]."""
         added = self._of_conditions(FlowConditioning(mu, cond, speaker, packing))
-        v: torch.Tensor = self.estimator(x.to(mu.dtype), self.estimator.shifts(t), added, packing)
+        rates = packing.rates(self.estimator.n_rates)
+        v: torch.Tensor = self.estimator(x.to(mu.dtype), self.estimator.shifts(t), added, rates)
         return v
 
     def _of_conditions(self, given: FlowConditioning) -> torch.Tensor:
         """What the conditions come to in the estimator's first layer, f[ΣT, …]."""
         speaker_rows = given.speaker[sequence_of_row(given.frames.cu_seqlens, given.frames.rows)]
-        return self.estimator.of_conditions(torch.cat((given.mu, speaker_rows, given.cond), dim=1), given.frames)
-
-    def _guidance_pairs(self, solves: Sequence[FlowSolve], pairs: Packing) -> torch.Tensor:
-        """Each solve's velocity with its conditions and, right after it, without any: f[2·ΣT, mel_bins]."""
-        added = torch.cat([solve.added for solve in solves])
-        x = torch.cat([rows for solve in solves for rows in (solve.x, solve.x)]).to(added.dtype)
-        shifts = torch.stack([solve.shifts[solve.step] for solve in solves for _ in range(2)])
-        v: torch.Tensor = self.estimator(x, shifts, added, pairs)
-        return v
+        [rate] = given.frames.rates(1)
+        return self.estimator.of_conditions(torch.cat((given.mu, speaker_rows, given.cond), dim=1), rate)
 
     def _all_tokens(self, request: FlowRequest) -> list[int]:
         """Prompt and new tokens, checked."""
@@ -249,6 +260,21 @@ class Flow(nn.Module):
         if tuple(noise.shape) != (bins, frames):
             raise InputError(f"noise has shape {list(noise.shape)}; expected [{bins}, {frames}].")
         return noise.t().to(self.device, torch.float32).contiguous()
+
+
+def check_under_way(solves: Sequence[FlowSolve]) -> None:
+    """Raise InputError where one is done."""
+    if any(solve.done for solve in solves):
+        raise InputError(f"a solve of {EULER_STEPS} Euler steps is done; expected only solves that are under way.")
+
+
+def stepped(
+    solves: Sequence[FlowSolve],
+    x: torch.Tensor,  # f32[ΣT, mel_bins]: of all after their step
+) -> list[FlowSolve]:
+    """The solves one step further."""
+    rows = torch.split(x, [len(solve.x) for solve in solves])
+    return [replace(solve, x=own, step=solve.step + 1) for solve, own in zip(solves, rows, strict=True)]
 
 
 def _as_list(tokens: Sequence[int] | torch.Tensor) -> list[int]:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from antiphon.engine.speak.packing import Packing
+from antiphon.engine.speak.packing import Rate
 from antiphon.kernels.conv_norm_mish import conv_norm_mish
 from antiphon.kernels.feed_forward_gelu import feed_forward_gelu
 from antiphon.kernels.layer_norm_linear import layer_norm_linear
@@ -52,7 +52,7 @@ class ConvBlock(nn.Module):
     def forward(
         self,
         x: torch.Tensor,  # f[ΣT, channels_in]
-        packing: Packing,
+        rate: Rate,
         shift: torch.Tensor | None = None,  # f[S, channels_out], added after Mish
         added: torch.Tensor | None = None,  # f[ΣT, channels_out]: what the channels that x lacks, its last, come to
     ) -> torch.Tensor:
@@ -64,8 +64,8 @@ class ConvBlock(nn.Module):
             self.conv.bias,
             self.norm.weight,
             self.norm.bias,
-            packing.cu_seqlens,
-            max_seqlen=packing.max_length,
+            rate.cu_seqlens,
+            max_seqlen=rate.max_length,
             groups=self.norm.num_groups,
             eps=self.norm.eps,
             added=added,
@@ -87,24 +87,24 @@ class ResnetBlock(nn.Module):
         self,
         x: torch.Tensor,  # f[ΣT, channels_in], or the first of them
         shift: torch.Tensor,  # f[S, channels_out]: `time_proj` of the time embedding after Mish
-        packing: Packing,
+        rate: Rate,
         added: torch.Tensor | None = None,  # f[ΣT, 2 · channels_out]: `of_last_channels`, of those that x lacks
     ) -> torch.Tensor:
         """f[ΣT, channels_out]."""
         convolved, shortcut = (None, None) if added is None else added.chunk(2, dim=1)
-        h = self.block1(x, packing, shift, convolved)
-        h = self.block2(h, packing)
+        h = self.block1(x, rate, shift, convolved)
+        h = self.block2(h, rate)
         y: torch.Tensor = h + F.linear(x, self.res_conv.weight[:, : x.shape[1], 0], self.res_conv.bias)
         return y if shortcut is None else y + shortcut
 
     def of_last_channels(
         self,
         x: torch.Tensor,  # f[ΣT, C], the last of channels_in
-        packing: Packing,
+        rate: Rate,
     ) -> torch.Tensor:
         """What they add to the first block's convolution and, beside it, to the shortcut: f[ΣT, 2 · channels_out]."""
         first = self.res_conv.in_channels - x.shape[1]
-        convolved, _ = packed_conv1d(x, self.block1.conv.weight[:, first:], None, packing.cu_seqlens, padding=(1, 1))
+        convolved, _ = packed_conv1d(x, self.block1.conv.weight[:, first:], None, rate.cu_seqlens, padding=(1, 1))
         return torch.cat((convolved, F.linear(x, self.res_conv.weight[:, first:, 0])), dim=1)
 
 
@@ -119,14 +119,14 @@ class SelfAttention(nn.Module):
         self.to_v = nn.Linear(channels, heads * head_dim, bias=False)
         self.to_out = nn.Linear(heads * head_dim, channels)
 
-    def forward(self, x: torch.Tensor, norm: nn.LayerNorm, packing: Packing) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, norm: nn.LayerNorm, rate: Rate) -> torch.Tensor:
         """f[ΣT, C] -> f[ΣT, C]; `norm` comes before the projections."""
         weights = (self.to_q.weight, self.to_k.weight, self.to_v.weight)
         q, k, v = (
             rows.view(-1, self.heads, self.head_dim)
             for rows in layer_norm_linear(x, norm.weight, norm.bias, weights, eps=norm.eps)
         )
-        offsets = packing.cu_seqlens
+        offsets = rate.cu_seqlens
         attended = varlen_attention(q, k, v, offsets, offsets, scale=self.head_dim**-0.5)
         y: torch.Tensor = self.to_out(attended.flatten(1))
         return y
@@ -156,9 +156,9 @@ class TransformerBlock(nn.Module):
         self.norm2 = nn.LayerNorm(channels)
         self.feed_forward = FeedForward(channels)
 
-    def forward(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, rate: Rate) -> torch.Tensor:
         """f[ΣT, C] -> f[ΣT, C]."""
-        x = x + self.attention(x, self.norm1, packing)
+        x = x + self.attention(x, self.norm1, rate)
         y: torch.Tensor = self.feed_forward(x, self.norm2)
         return y
 
@@ -169,12 +169,11 @@ class Conv(nn.Conv1d):
     def __init__(self, channels: int, stride: int = 1):
         super().__init__(channels, channels, 3, stride=stride, padding=1)
 
-    def forward(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:  # type: ignore[override]
-        """f[ΣT, C] -> f[ΣT, C], or f[Σ⌈T/2⌉, C] with stride 2."""
+    def forward(self, x: torch.Tensor, rate: Rate, out: Rate) -> torch.Tensor:  # type: ignore[override]
+        """f[ΣT, C] -> f[rows of `out`, C]: of the same rate, or of half of it with stride 2."""
         stride = self.stride[0]
-        rows = sum(-(-length // stride) for length in packing.lengths)
         y, _ = packed_conv1d(
-            x, self.weight, self.bias, packing.cu_seqlens, stride=stride, padding=(1, 1), out_rows=rows
+            x, self.weight, self.bias, rate.cu_seqlens, stride=stride, padding=(1, 1), out_rows=out.rows
         )
         return y
 
@@ -185,15 +184,15 @@ class Upsample(nn.ConvTranspose1d):
     def __init__(self, channels: int):
         super().__init__(channels, channels, 4, stride=2, padding=1)
 
-    def forward(self, x: torch.Tensor, packing: Packing, doubled: Packing) -> torch.Tensor:  # type: ignore[override]
+    def forward(self, x: torch.Tensor, rate: Rate, doubled: Rate) -> torch.Tensor:  # type: ignore[override]
         """f[ΣT, C] -> f[rows of `doubled`, C]."""
         assert self.bias is not None
         return packed_upsample(
             x,
             self.weight,
             self.bias,
-            packing.cu_seqlens,
+            rate.cu_seqlens,
             doubled.cu_seqlens,
-            max_seqlen=packing.max_length,
+            max_seqlen=rate.max_length,
             out_rows=doubled.rows,
         )

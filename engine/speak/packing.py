@@ -32,6 +32,13 @@ class Packing:
     def max_length(self) -> int:
         return max(self.lengths)
 
+    def rates(self, count: int) -> "tuple[Rate, ...]":
+        """The pack's own rate, half of it, and so on: `count` of them."""
+        packings = [self]
+        while len(packings) < count:
+            packings.append(packings[-1].halved())
+        return tuple(Rate(packing.cu_seqlens, packing.rows, packing.max_length) for packing in packings)
+
     def halved(self) -> "Packing":
         """The pack after a convolution of stride 2: each sequence starts at its own phase, an odd length rounds up."""
         return Packing.of([(length + 1) // 2 for length in self.lengths], self.cu_seqlens.device)
@@ -39,3 +46,12 @@ class Packing:
     def paired(self) -> "Packing":
         """The pack in which every sequence stands twice, one after the other."""
         return Packing.of([length for length in self.lengths for _ in range(2)], self.cu_seqlens.device)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What operations on rows are told of a pack at one rate. Both numbers may be more than its lengths come to."""
+
+    cu_seqlens: torch.Tensor  # i32[S + 1]
+    rows: int  # of its tensors
+    max_length: int  # rows of a sequence, at most

@@ -14,7 +14,12 @@ from antiphon.kernels.packed_conv1d import reference
 from antiphon.kernels.packed_conv1d.activations import ACTIVATIONS, Activation
 from antiphon.kernels.registry import Op
 
-OP = Op("packed_conv1d", reference.packed_conv1d, "antiphon.kernels.packed_conv1d.kernel")
+OP = Op(
+    "packed_conv1d",
+    reference.packed_conv1d,
+    "antiphon.kernels.packed_conv1d.kernel",
+    exceptions="float64",
+)
 
 
 def packed_conv1d(
@@ -26,10 +31,13 @@ def packed_conv1d(
     stride: int = 1,
     padding: tuple[int, int] = (0, 0),  # zero rows before and after each sequence
     dilation: int = 1,
-    out_rows: int | None = None,  # ΣT_out: given, the kernel need not read it back where lengths change
+    out_rows: int | None = None,  # ΣT_out or more: given, the kernel need not read it back where lengths change
     activation: Activation | None = None,  # "elu" or "gelu", of what comes out
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (y f[ΣT_out, C_out], its cu_seqlens i32[S + 1]); the latter is the argument where no length changes."""
+    """Return (y f[ΣT_out, C_out], its cu_seqlens i32[S + 1]); the latter is the argument where no length changes.
+
+    Of more `out_rows` than ΣT_out the last hold nothing of use.
+    """
     check_shape("x", x, (None, None))
     check_shape("weight", weight, (None, x.shape[1], None))
     check_shape("cu_seqlens", cu_seqlens, (None,))

@@ -24,6 +24,8 @@ def packed_conv1d(
     shrinkage = left + right - dilation * (weight.shape[2] - 1) - 1
     outputs = [_one(rows, weight, bias, stride, left, right, dilation, shrinkage) for rows in runs_of(x, cu_seqlens)]
     y = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    if out_rows is not None and out_rows > len(y):
+        y = F.pad(y, (0, 0, 0, out_rows - len(y)))
     return activate(y, activation), offsets_out(cu_seqlens, stride, shrinkage)
 
 

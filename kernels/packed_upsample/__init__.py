@@ -1,7 +1,7 @@
 """Transposed convolution that doubles the rate of every packed sequence: kernel 4, stride 2, padding 1, cropped.
 
-A sequence of T rows becomes 2·T, of which the output keeps the 2·T or 2·T − 1 that `out_cu_seqlens` names: the first of
-the sequence that was once halved to T.
+A sequence of T rows becomes 2·T, of which the output keeps the first, as many as `out_cu_seqlens` says: 2·T or 2·T − 1
+of a sequence that was once halved to T.
 
 Source: shivammehta25/Matcha-TTS, matcha/models/components/decoder.py, `Upsample1D`; the crop to the skip connection in
 zai-org/GLM-4-Voice, cosyvoice/flow/decoder.py.

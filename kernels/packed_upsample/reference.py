@@ -21,10 +21,8 @@ def packed_upsample(
         F.conv_transpose1d(batch.transpose(1, 2), weight, bias, stride=2, padding=1).transpose(1, 2)
         for batch in batches_of(x, cu_seqlens, max_seqlen)
     ]
-    if len(doubled) == 1:
-        batch = doubled[0]
-        if out_rows in (len(batch) * batch.shape[1], len(batch) * (batch.shape[1] - 1)):  # every sequence crops alike
-            return batch[:, : out_rows // len(batch)].reshape(out_rows, -1)
+    if len(doubled) == 1 and out_rows == len(doubled[0]) * doubled[0].shape[1]:  # nothing to crop
+        return doubled[0].flatten(0, 1)
     sequences = [sequence for batch in doubled for sequence in batch]
     lengths: list[int] = out_cu_seqlens.diff().tolist()
     return torch.cat([sequence[:length] for sequence, length in zip(sequences, lengths, strict=True)])

@@ -1,6 +1,9 @@
-"""The models' stages at the published dimensions, with weights made on the card: timed after the operations."""
+"""The models' stages at the published dimensions, with weights made on the card: timed after the operations.
 
-from collections.abc import Callable, Iterator
+"… in buckets" is what serving runs: inputs written into a bucket's buffers, its CUDA graph replayed, results taken out.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -8,11 +11,15 @@ from typing import Final
 import torch
 from torch import nn
 
+from antiphon.engine.speak.chunks import Steps
 from antiphon.engine.speak.decoder import SpeechDecoder
-from antiphon.engine.speak.flow import Flow
+from antiphon.engine.speak.flow import Flow, FlowRequest
+from antiphon.engine.speak.flow_buckets import BucketedFlow
 from antiphon.engine.speak.vocoder import HiFT
+from antiphon.engine.think.decode import DecodeForward, PlannedRows
 from antiphon.engine.think.kv_cache import PAGE_SIZE, PackedBatch, PagedKVCache, bytes_per_token
 from antiphon.engine.think.model import GLM
+from antiphon.engine.think.sampling import SamplingColumns, SamplingParams
 from antiphon.engine.weights.fill import unfilled
 from antiphon.engine.weights.generate.sizes import SIZES
 from antiphon.kernels.costs import Cost
@@ -47,7 +54,7 @@ def _lm_steps(size: str, device: torch.device, dtype: torch.dtype, context: int)
     weights = sum(parameter.numel() for parameter in model.parameters()) - config.vocab_size * config.hidden
     for dialogues in (1, 16, 64, 256):
         pages = -(-context // PAGE_SIZE)
-        cache = PagedKVCache.allocate(config, dialogues * pages, PAGE_SIZE, device, dtype)
+        cache = PagedKVCache.allocate(config, dialogues * pages + 1, PAGE_SIZE, device, dtype)
         table = torch.arange(dialogues * pages, dtype=torch.int32, device=device).view(dialogues, pages)
         last = context - 1
         batch = PackedBatch(
@@ -62,12 +69,21 @@ def _lm_steps(size: str, device: torch.device, dtype: torch.dtype, context: int)
         cache.v.zero_()
         seen = dialogues * context
         attention = 4 * seen * config.layers * config.heads * config.head_dim
-        yield Stage(
-            "LM step",
-            f"{dialogues} dialogues of {context:,} positions",
-            partial(_lm_step, model, ids, batch, cache),
-            Cost(weights * dtype.itemsize + seen * bytes_per_token(config, dtype), 2 * weights * dialogues + attention),
+        case = f"{dialogues} dialogues of {context:,} positions"
+        cost = Cost(
+            weights * dtype.itemsize + seen * bytes_per_token(config, dtype), 2 * weights * dialogues + attention
         )
+        yield Stage("LM step", case, partial(_lm_step, model, ids, batch, cache), cost)
+        planned = PlannedRows(
+            ids.cpu().numpy(),
+            batch.positions.int().cpu().numpy(),
+            batch.context_lens.cpu().numpy(),
+            table.cpu().numpy(),
+            batch.slot_mapping.int().cpu().numpy(),
+        )
+        sampling = SamplingColumns.of([SamplingParams(temperature=0.2, top_p=0.8, seed=0)] * dialogues, [0] * dialogues)
+        decodes = DecodeForward(model, cache, spare_page=dialogues * pages)
+        yield Stage("LM step in buckets", case, partial(decodes.choose, planned, sampling), cost)
 
 
 def _speaking(size: str, device: torch.device, dtype: torch.dtype) -> Iterator[Stage]:
@@ -78,10 +94,12 @@ def _speaking(size: str, device: torch.device, dtype: torch.dtype) -> Iterator[S
     _randomise(vocoder, device, torch.float32)
     vocoder.cast_filter(dtype)
     decoder = SpeechDecoder(flow, vocoder)
+    buckets = BucketedFlow(flow)
     for tokens in (10, 25, 200):
         for dialogues in (1, 8, 32):
-            solve = partial(decoder.mel_batch, [[0] * tokens] * dialogues)
-            yield Stage("flow", f"{tokens} tokens, {dialogues} dialogues", solve, None)
+            case, requests = f"{tokens} tokens, {dialogues} dialogues", [FlowRequest([0] * tokens)] * dialogues
+            yield Stage("flow", case, partial(_solve, flow, flow, requests), None)
+            yield Stage("flow in buckets", case, partial(_solve, flow, buckets, requests), None)
     pair = (torch.zeros(config.flow.mel_bins, _FRAMES), torch.zeros(_FRAMES * _HOP))
     for dialogues in (1, 8, 32):
         vocode = partial(decoder.vocode_batch, [pair] * dialogues)
@@ -91,6 +109,14 @@ def _speaking(size: str, device: torch.device, dtype: torch.dtype) -> Iterator[S
 def _lm_step(model: GLM, ids: torch.Tensor, batch: PackedBatch, cache: PagedKVCache) -> torch.Tensor:
     """f32[B, vocab]: the logits that follow each dialogue's last id."""
     return model.logits(model(ids, batch, cache))
+
+
+def _solve(flow: Flow, steps: Steps, requests: Sequence[FlowRequest]) -> list[torch.Tensor]:
+    """The mels of a whole solve."""
+    solves = flow.start(requests)
+    while not solves[0].done:
+        solves = steps.step(solves)
+    return [solve.mel for solve in solves]
 
 
 def _randomise(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:

@@ -55,13 +55,15 @@ class Op(Generic[Implementation]):
     """One operation: its reference and, once written, its Triton kernel.
 
     `kernel` names the module that holds it: a function of the operation's name and the reference's signature. Where the
-    library's own kernels are better than ours would be, `library` says why.
+    library's own kernels are better than ours would be, `library` says why; where that holds for some calls alone,
+    `exceptions` says which, and they run on torch whatever is chosen.
     """
 
     name: str
     reference: Implementation
     kernel: str | None = None
     library: str | None = None
+    exceptions: str | None = None
 
     def choose(self, device: torch.device) -> Choice:
         """Pick the backend for tensors on `device`. Raises BackendError when a forced one cannot run there."""
@@ -74,14 +76,17 @@ class Op(Generic[Implementation]):
         if forced == "triton":
             if obstacle is not None:
                 raise BackendError(f"Triton was asked for, but {obstacle}; use torch, or leave the choice open.")
-            return Choice("triton", "Triton was asked for")
+            return self._on_triton("Triton was asked for")
         if device.type != "cuda":
             return Choice("torch", f"tensors are on {device.type!r}; the Triton kernel needs 'cuda'")
         if obstacle is not None:
             return Choice("torch", obstacle)
         if torch.is_grad_enabled():
             return Choice("torch", "gradients are being recorded; the Triton kernel has none")
-        return Choice("triton", "tensors are on 'cuda'")
+        return self._on_triton("tensors are on 'cuda'")
+
+    def _on_triton(self, reason: str) -> Choice:
+        return Choice("triton", reason if self.exceptions is None else f"{reason}; torch runs {self.exceptions}")
 
     def implementation(self, device: torch.device) -> Implementation:
         """The callable that runs for tensors on `device`. Raises BackendError as `choose` does."""

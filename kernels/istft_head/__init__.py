@@ -11,9 +11,15 @@ import torch
 
 from antiphon.kernels.checks import check, check_dtype, check_same_device, check_shape
 from antiphon.kernels.istft_head import reference
+from antiphon.kernels.istft_head.tuned import LARGEST_TRANSFORM
 from antiphon.kernels.registry import Op
 
-OP = Op("istft_head", reference.istft_head, "antiphon.kernels.istft_head.kernel")
+OP = Op(
+    "istft_head",
+    reference.istft_head,
+    "antiphon.kernels.istft_head.kernel",
+    exceptions=f"transforms of more than {LARGEST_TRANSFORM} samples",
+)
 
 
 def istft_head(

@@ -11,9 +11,15 @@ import torch
 
 from antiphon.kernels.checks import check, check_dtype, check_same_device, check_shape
 from antiphon.kernels.packed_stft import reference
+from antiphon.kernels.packed_stft.tuned import LARGEST_TRANSFORM
 from antiphon.kernels.registry import Op
 
-OP = Op("packed_stft", reference.packed_stft, "antiphon.kernels.packed_stft.kernel")
+OP = Op(
+    "packed_stft",
+    reference.packed_stft,
+    "antiphon.kernels.packed_stft.kernel",
+    exceptions=f"transforms of more than {LARGEST_TRANSFORM} samples",
+)
 
 
 def packed_stft(

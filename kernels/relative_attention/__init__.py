@@ -18,7 +18,12 @@ from antiphon.kernels.checks import check, check_contiguous, check_dtype, check_
 from antiphon.kernels.registry import Op
 from antiphon.kernels.relative_attention import reference
 
-OP = Op("relative_attention", reference.relative_attention, "antiphon.kernels.relative_attention.kernel")
+OP = Op(
+    "relative_attention",
+    reference.relative_attention,
+    "antiphon.kernels.relative_attention.kernel",
+    exceptions="dropout",
+)
 
 
 def relative_attention(

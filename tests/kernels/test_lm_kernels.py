@@ -93,6 +93,23 @@ def test_layer_norm_linear(rows: int, channels: int, widths: list[int], dtype: t
         assert torch.equal(alone, y[-1:])
 
 
+def test_rows_of_one_value_have_a_norm() -> None:
+    zeros, same, weight = torch.zeros(2, 20), torch.full((2, 20), 3.0), _random(4, 20)
+    with interpreted():
+        assert torch.equal(rms_norm(zeros, torch.ones(20), EPS)[0], zeros)
+        assert torch.equal(layer_norm_linear(same, torch.ones(20), torch.zeros(20), [weight])[0], torch.zeros(2, 4))
+
+
+def test_a_slot_that_the_pages_lack_is_not_written() -> None:
+    keys, values = torch.full((2, 3, 4, 1, 8), torch.nan)  # the pages between others' memory
+    heads, slots = _random(3, 1, 8), torch.tensor([1, 4, -1])
+    with interpreted():
+        rope_paged_write(heads, heads, heads, torch.ones(3, 2, 2), keys[1:2], values[1:2], slots)
+    for memory in (keys.flatten(0, 1), values.flatten(0, 1)):
+        written = memory.isfinite().all(-1).flatten()
+        assert written.nonzero().flatten().tolist() == [4 + 1]
+
+
 def test_nan_stays_in_its_row() -> None:
     x = _random(3, 16)
     x[1, 3] = torch.nan

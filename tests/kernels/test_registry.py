@@ -42,6 +42,12 @@ def test_triton_without_the_interpreter_is_refused_on_the_cpu(monkeypatch: pytes
         WITH.implementation(CPU)
 
 
+def test_the_reason_names_the_calls_that_torch_runs_all_the_same() -> None:
+    op = next(op for op in all_ops() if op.name == "packed_conv1d")
+    with use_backend("triton"):
+        assert op.choose(CPU).reason == "Triton was asked for; torch runs float64"
+
+
 def test_every_operation_says_why() -> None:
     for op in all_ops():
         assert op.choose(CPU).backend == "torch"

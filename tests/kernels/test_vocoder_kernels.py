@@ -70,6 +70,14 @@ def test_convolution_in_bfloat16() -> None:
     _check("packed_conv1d", y, expected, torch.bfloat16)
 
 
+def test_a_convolution_in_float64_is_the_library_s() -> None:
+    x, weight = _random(9, 4).double(), _random(3, 4, 3, seed=1).double()
+    expected, _ = packed_conv1d(x, weight, None, _cu([7, 2]), padding=(1, 1))
+    with interpreted():
+        y, _ = packed_conv1d(x, weight, None, _cu([7, 2]), padding=(1, 1))
+    assert torch.equal(y, expected)
+
+
 @pytest.mark.parametrize(
     ("lengths", "kernel", "stride", "padding"),
     [([17, 1], 16, 8, 4), ([1], 4, 2, 1), ([33], 4, 2, 1), ([31, 1, 32, 5], 3, 3, 0), ([15, 0, 4], 7, 3, 2)],
@@ -166,6 +174,7 @@ def test_sine_keeps_its_precision_far_from_zero() -> None:
         # Beyond all precision a sine is still a sine, and what is not finite stays so.
         assert torch.equal(snake(torch.tensor([[1e30]]), alpha), torch.tensor([[1e30]]))
         assert snake(torch.tensor([[torch.inf]]), alpha).isnan()
+        assert torch.equal(snake(torch.tensor([[3.0]]), torch.zeros(1)), torch.tensor([[3.0]]))  # not 0 / 0
 
 
 @pytest.mark.parametrize("lengths", [[2], [33], [5, 2, 40]])
@@ -195,7 +204,7 @@ def test_transform(lengths: list[int]) -> None:
 def test_source() -> None:
     lengths = [3, 1, 66]  # 64 frames are summed at a time
     f0 = _random(70).abs() * 300
-    f0[4:9] = 0
+    f0[4:9], f0[9] = 0, SOURCE["voiced_threshold"]  # at the threshold: not voiced
     phase, noise = _random(3, 9), _random(70 * 6, 9)
     with interpreted():
         sines = harmonic_source(among_nans(f0), phase, among_nans(noise), _cu(lengths), **SOURCE)
@@ -226,7 +235,7 @@ def test_normals_from_counters() -> None:
 def test_refusals_show_the_numbers() -> None:
     with interpreted():
         with pytest.raises(KernelArgumentError, match=r"x is torch.float64; expected torch.float32 or torch.bfloat16"):
-            packed_conv1d(_random(4, 2).double(), _random(3, 2, 1).double(), None, _cu([4]))
+            packed_conv_transpose1d(_random(4, 2).double(), _random(2, 3, 1).double(), None, _cu([4]), stride=1)
         with pytest.raises(
             KernelArgumentError, match=r"weight_2 of layer 1 of block 0 has 4 taps; expected an odd number"
         ):

@@ -2,17 +2,19 @@
 
 from collections import deque
 from dataclasses import replace
+from itertools import chain
+from typing import Final
 
 from antiphon.engine.answer import Answer, Limits
 from antiphon.engine.config import SessionConfig
 from antiphon.engine.errors import AntiphonError, ContextOverflowError
-from antiphon.engine.events import Event
+from antiphon.engine.events import Event, TurnsForgotten
 from antiphon.engine.hear.listener import Listener
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
 from antiphon.engine.history import HistoryItem
 from antiphon.engine.speak.chunks import ChunkJob
 from antiphon.engine.speak.decoder import SpeechDecoder
-from antiphon.engine.think.dialogue_prompt import dialogue_past, user_turn
+from antiphon.engine.think.dialogue_prompt import Past, dialogue_past, user_turn
 from antiphon.engine.think.language_model import LanguageModel
 from antiphon.engine.think.prompt import speech_turn_so_far
 from antiphon.engine.think.runner import Row
@@ -21,6 +23,10 @@ from antiphon.engine.think.sequence import LMSequence
 from antiphon.engine.turn import Phase, Turn
 from antiphon.engine.types import Float32Array
 from antiphon.scheduler._core import Scheduler
+from antiphon.scheduler.capacity import turns_to_drop
+
+_ANSWER_PART: Final = 4  # an answer has this part of the context, if it wants so much: for it, old turns are forgotten
+_NOTHING: Final = Past([], [])
 
 
 class Dialogue:
@@ -53,9 +59,12 @@ class Dialogue:
         self._lm_ended = False  # of the answer under way, as the scheduler knows
         self._chunk: ChunkJob | None = None  # of it, the one that the scheduler knows of
         self._n_turns = 0
-        self._past = 0  # ids of the turns that are over
+        self._past = 0  # ids of the turns that are over, with the system prompt before them
+        self._has_past = False  # whether any turn has ended with an answer
+        self._system = 0  # ids of the system prompt; 0 until the first turn begins
+        self._turn_lengths: list[int] = []  # ids of each turn that is over and not forgotten, oldest first
         self._cached = 0  # of them, those whose KV has been there since the last one ended
-        self._openings: dict[bool, list[int]] = {}  # what comes before the first turn, by whether that is text
+        self._openings: dict[bool, Past] = {}  # what comes before the first turn, by whether that is text
 
     @property
     def committed(self) -> list[Turn]:
@@ -132,9 +141,9 @@ class Dialogue:
             return
         self._scheduler.listen(self.number, now)
         try:
-            self.sequence.rewrite(
-                self._past, [*self._opening(is_text=False), *speech_turn_so_far(self._lm.vocabulary, codes)]
-            )
+            opening = self._opening(is_text=False)
+            before = [*opening.system, *chain.from_iterable(opening.turns)]
+            self.sequence.rewrite(self._past, [*before, *speech_turn_so_far(self._lm.vocabulary, codes)])
         except AntiphonError:
             return  # too long, or instructions that are no prompt: the commit, if it comes, will tell the caller
 
@@ -178,17 +187,7 @@ class Dialogue:
         turn = self.turns[0]
         assert turn.user_item is not None and turn.response_id is not None, "a queued turn is committed and encoded"
         assert turn.stopwatch is not None, "it runs from the commit on"
-        past = self._past
-        prompt = self._prompt(turn.user_item)
-        pool_positions = len(self.sequence.ids) + self._scheduler.room(self.number)
-        room = min(self._lm.config.context, pool_positions) - past - len(prompt)
-        if room < 1:
-            limit = past + len(prompt) + room - 1
-            raise ContextOverflowError(
-                f"the dialogue has {past} ids and this turn {len(prompt)} more; expected at most {limit} in all, "
-                "so that an answer fits. Open a new session, or say less."
-            )
-        self.sequence.rewrite(past, prompt)
+        forgotten, room = self._make_room(turn.user_item)
         self._scheduler.commit(self.number, turn.stopwatch.started)
         self._lm_ended, self._chunk = False, None
         seed = self._turn_seed(turn.index)
@@ -206,13 +205,47 @@ class Dialogue:
             replace(self._sampling, seed=seed),
             Limits(frozenset(self._lm.config.stop_ids), min(self.config.sampling.max_new_tokens, room)),
         )
-        return turn.begin(answer, self._cached)
+        events = turn.begin(answer, self._cached)
+        if forgotten:
+            events.append(TurnsForgotten(turn.response_id, forgotten, len(self._turn_lengths)))
+        return events
+
+    def _make_room(self, item: HistoryItem) -> tuple[int, int]:
+        """Put the turn into the sequence, without the oldest turns where it would not fit with them.
+
+        Returns how many were forgotten, and how many ids the answer may have. Raises ContextOverflowError.
+        """
+        opening, turn = self._opening(item.text is not None), user_turn(self._lm.vocabulary, item)
+        system = self._system or len(opening.system)
+        lengths = [*self._turn_lengths, *map(len, opening.turns)]
+        context = min(self._lm.config.context, len(self.sequence.ids) + self._scheduler.room(self.number))
+        if system + len(turn) + 1 > context:
+            raise ContextOverflowError(
+                f"the system prompt has {system} ids and this turn {len(turn)}; expected at most {context - 1} in all, "
+                "so that an answer fits. Say less."
+            )
+        wanted = min(self.config.sampling.max_new_tokens, context // _ANSWER_PART, context - system - len(turn))
+        dropped = turns_to_drop([*lengths, len(turn)], context=context, opening=system, room=wanted)
+        new = [*opening.system, *chain.from_iterable(opening.turns)]
+        if dropped:  # what stays has other positions now: its KV is computed again, but for the system prompt's
+            past = [*self.sequence.ids[: self._past], *new]
+            kept = past[system + sum(lengths[:dropped]) :]
+            self.sequence.rewrite(0, [*past[:system], *kept, *turn])
+            self._cached = min(self._cached, system)
+        else:
+            self.sequence.rewrite(self._past, [*new, *turn])
+        self._system, self._turn_lengths = system, lengths[dropped:]
+        self._past = len(self.sequence.ids) - len(turn)
+        return dropped, context - len(self.sequence.ids)
 
     def retire(self, turn: Turn, now: float) -> None:
         """A turn is over. One that was never answered leaves nothing in the sequence."""
         if turn.answer is None:
             self.undo(turn)
         if turn is self.turns[0]:
+            if len(self.sequence.ids) > self._past:
+                self._has_past = True
+                self._turn_lengths.append(len(self.sequence.ids) - self._past)
             self._past, self._cached = len(self.sequence.ids), self.sequence.computed
             self._scheduler.finish(self.number, now)
         self.turns.remove(turn)
@@ -220,6 +253,8 @@ class Dialogue:
     def undo(self, turn: Turn) -> None:
         """Take a failed turn's ids, if there are any yet, out of the sequence."""
         if turn is self.turns[0]:
+            if not self._has_past:  # the next turn chooses the system prompt anew
+                self._past, self._system, self._turn_lengths = 0, 0, []
             self.sequence.truncate(self._past)
 
     def close(self) -> None:
@@ -227,14 +262,10 @@ class Dialogue:
         self.turns.clear()
         self.sequence.close()
 
-    def _prompt(self, item: HistoryItem) -> list[int]:
-        """The ids that ask for an answer to `item`, after the past."""
-        return [*self._opening(is_text=item.text is not None), *user_turn(self._lm.vocabulary, item)]
-
-    def _opening(self, is_text: bool) -> list[int]:
+    def _opening(self, is_text: bool) -> Past:
         """What comes before the next turn, after the past; made once, for a history may be long."""
         if self._past:
-            return []
+            return _NOTHING
         if is_text not in self._openings:
             self._openings[is_text] = dialogue_past(
                 self._lm.vocabulary, self.config.history, self._lm.config.stop_ids, is_text, self.config.instructions

@@ -1,8 +1,9 @@
 """What a session tells its caller, one dataclass per event.
 
-Order within one answer: `ResponseStarted`, then `TextDelta` and `AudioOutput` as they come, then `AudioCompleted` where
-the session awaits playback, then `Interrupted` where the answer was cut, then `ResponseCompleted`, always. Of an answer
-that fails or is dropped before it began, `ResponseCompleted` is the only event.
+Order within one answer: `ResponseStarted`, then `TurnsForgotten` where the dialogue had outgrown the model, then
+`TextDelta` and `AudioOutput` as they come, then `AudioCompleted` where the session awaits playback, then `Interrupted`
+where the answer was cut, then `ResponseCompleted`, always. Of an answer that fails or is dropped before it began,
+`ResponseCompleted` is the only event.
 """
 
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ __all__ = [
     "StageSeconds",
     "TextDelta",
     "Timing",
+    "TurnsForgotten",
     "Usage",
 ]
 
@@ -58,6 +60,15 @@ class ResponseStarted:
 
     response_id: str
     turn_index: int  # counts from 0 within the session
+
+
+@dataclass(frozen=True)
+class TurnsForgotten:
+    """The dialogue has outgrown the model's context: its oldest turns are no part of the prompt any more."""
+
+    response_id: str  # of the answer that needed the room
+    turns: int  # forgotten now, each a caller's and its answer, the oldest ones; those of the session's history count
+    turns_left: int  # of the past
 
 
 @dataclass(frozen=True)
@@ -152,4 +163,13 @@ class ResponseCompleted:
     failure: Failure | None = None  # with finish_reason ERROR
 
 
-Event = SessionStarted | ResponseStarted | TextDelta | AudioOutput | AudioCompleted | Interrupted | ResponseCompleted
+Event = (
+    SessionStarted
+    | ResponseStarted
+    | TurnsForgotten
+    | TextDelta
+    | AudioOutput
+    | AudioCompleted
+    | Interrupted
+    | ResponseCompleted
+)

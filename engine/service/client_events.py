@@ -41,6 +41,7 @@ __all__ = [
     "Timing",
     "TurnEndReason",
     "TurnEnded",
+    "TurnsForgotten",
     "Usage",
 ]
 
@@ -127,6 +128,15 @@ class ResponseStarted:
 
     response_id: str
     turn_index: int  # counts from 0
+
+
+@dataclass(frozen=True)
+class TurnsForgotten:
+    """The dialogue has outgrown the model, which goes on without its oldest turns."""
+
+    response_id: str  # of the answer that needed the room
+    turns: int  # forgotten now, each a caller's and its answer
+    turns_left: int  # of the past
 
 
 @dataclass(frozen=True)
@@ -241,6 +251,7 @@ Event = (
     | TurnEnded
     | IdleTimeout
     | ResponseStarted
+    | TurnsForgotten
     | TextDelta
     | AudioOutput
     | AudioCompleted
@@ -364,6 +375,7 @@ _PLAIN = {
     "speech_started": SpeechStarted,
     "idle_timeout": IdleTimeout,
     "response_started": ResponseStarted,
+    "turns_forgotten": TurnsForgotten,
     "text_delta": TextDelta,
     "audio_completed": AudioCompleted,
 }

@@ -16,6 +16,7 @@ from antiphon.engine.events import (
     ResponseCompleted,
     ResponseStarted,
     TextDelta,
+    TurnsForgotten,
 )
 from antiphon.engine.service import wire_events
 from antiphon.engine.service.answer_voice import AnswerVoice, CommittedTurn
@@ -26,7 +27,7 @@ from antiphon.engine.service.listening import Listening
 from antiphon.engine.service.wire_events import AnswerTimes, ModelIds, TurnSpan
 from antiphon.engine.session import Session
 from antiphon.engine.timeline import wave_seconds
-from antiphon.v1.dialogue_pb2 import PlaybackUpdate
+from antiphon.v1.dialogue_pb2 import ConverseResponse, PlaybackUpdate
 
 MADE_AHEAD_SECONDS: Final = 5.0  # audio taken from the engine before it is due; the rest waits there
 _NOTHING_HEARD: Final = Fraction(0)
@@ -139,6 +140,9 @@ class Speaking:
                 assert turn.engine_id == event.response_id, "the engine answers turns in their order"
                 self._voice = AnswerVoice(turn, self._settings, self._host.settings.max_output_lead)
                 self._log.append(wire_events.response_started(turn.response_id, event.turn_index))
+            case TurnsForgotten():
+                told = wire_events.turns_forgotten(self._current.turn.response_id, event)
+                self._log.append(ConverseResponse(turns_forgotten=told))
             case TextDelta():
                 voice = self._current
                 if self._settings.text_deltas and not voice.turn.is_over:

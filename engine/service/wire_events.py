@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from google.rpc import status_pb2
 
-from antiphon.engine.events import FinishReason, InterruptionReason, ResponseCompleted, Usage
+from antiphon.engine.events import FinishReason, InterruptionReason, ResponseCompleted, TurnsForgotten, Usage
 from antiphon.engine.hear.turn_taking import EndReason, SpeechStarted
 from antiphon.engine.history import HistoryItem
 from antiphon.engine.service.convert import duration
@@ -95,6 +95,11 @@ def idle_timeout(at: int) -> ConverseResponse:
 def response_started(response_id: str, turn_index: int) -> ConverseResponse:
     """An answer begins."""
     return ConverseResponse(response_started=events_pb2.ResponseStarted(response_id=response_id, turn_index=turn_index))
+
+
+def turns_forgotten(response_id: str, event: TurnsForgotten) -> events_pb2.TurnsForgotten:
+    """The model has forgotten the beginning of the dialogue."""
+    return events_pb2.TurnsForgotten(response_id=response_id, turns=event.turns, turns_left=event.turns_left)
 
 
 def text_delta(response_id: str, text: str, sample_offset: int) -> ConverseResponse:

@@ -1,6 +1,8 @@
 """A dialogue of several turns as one prompt."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Final, cast
 
 import numpy as np
@@ -21,6 +23,14 @@ from antiphon.engine.think.vocab import Vocabulary
 # Text; or integers: the codes of a user's speech, the ids of an assistant's answer as it was emitted.
 Turn = HistoryItem | str | Sequence[int] | np.ndarray | torch.Tensor
 _ROLES: Final[tuple[Role, Role]] = ("user", "assistant")
+
+
+@dataclass(frozen=True)
+class Past:
+    """What comes before a user's turn, in ids."""
+
+    system: list[int]
+    turns: list[list[int]]  # each a user's turn and its answer, oldest first
 
 
 def as_history(turns: Sequence[Turn]) -> list[HistoryItem]:
@@ -48,7 +58,8 @@ def dialogue_prompt(
     """
     *past, last = history
     is_text = history[0].text is not None
-    return [*dialogue_past(vocabulary, past, stop_ids, is_text, system_prompt), *user_turn(vocabulary, last)]
+    before = dialogue_past(vocabulary, past, stop_ids, is_text, system_prompt)
+    return [*before.system, *chain.from_iterable(before.turns), *user_turn(vocabulary, last)]
 
 
 def dialogue_past(
@@ -57,7 +68,7 @@ def dialogue_past(
     stop_ids: Sequence[int],
     next_is_text: bool,
     system_prompt: str | None = None,
-) -> list[int]:
+) -> Past:
     """What comes before the next user's turn: the system prompt and `history`, which ends in an answer or is empty.
 
     Where it is empty the kind of the next turn chooses the system prompt. Raises as `dialogue_prompt`.
@@ -65,10 +76,11 @@ def dialogue_past(
     if system_prompt is None:
         is_text = history[0].text is not None if history else next_is_text
         system_prompt = TEXT_SYSTEM_PROMPT if is_text else SPEECH_SYSTEM_PROMPT
-    ids = prompt_prefix(vocabulary, system_prompt)
-    for item in history:
-        ids += user_turn(vocabulary, item) if item.role == "user" else answer_ids(vocabulary, item, stop_ids)
-    return ids
+    turns = [
+        [*user_turn(vocabulary, asked), *answer_ids(vocabulary, answered, stop_ids)]
+        for asked, answered in zip(history[::2], history[1::2], strict=True)
+    ]
+    return Past(prompt_prefix(vocabulary, system_prompt), turns)
 
 
 def user_turn(vocabulary: Vocabulary, item: HistoryItem) -> list[int]:

@@ -84,7 +84,7 @@ class ConfigUpdate(_message.Message):
     def __init__(self, turn_detection: _Optional[_Union[_session_pb2.TurnDetection, _Mapping]] = ...) -> None: ...
 
 class ConverseResponse(_message.Message):
-    __slots__ = ("event_sequence", "session_started", "go_away", "error", "speech_started", "turn_ended", "idle_timeout", "response_started", "text_delta", "audio", "audio_completed", "interrupted", "response_completed")
+    __slots__ = ("event_sequence", "session_started", "go_away", "error", "speech_started", "turn_ended", "idle_timeout", "response_started", "text_delta", "audio", "audio_completed", "interrupted", "response_completed", "turns_forgotten")
     EVENT_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SESSION_STARTED_FIELD_NUMBER: _ClassVar[int]
     GO_AWAY_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +98,7 @@ class ConverseResponse(_message.Message):
     AUDIO_COMPLETED_FIELD_NUMBER: _ClassVar[int]
     INTERRUPTED_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    TURNS_FORGOTTEN_FIELD_NUMBER: _ClassVar[int]
     event_sequence: int
     session_started: _events_pb2.SessionStarted
     go_away: _events_pb2.GoAway
@@ -111,7 +112,8 @@ class ConverseResponse(_message.Message):
     audio_completed: _events_pb2.AudioCompleted
     interrupted: _events_pb2.Interrupted
     response_completed: _events_pb2.ResponseCompleted
-    def __init__(self, event_sequence: _Optional[int] = ..., session_started: _Optional[_Union[_events_pb2.SessionStarted, _Mapping]] = ..., go_away: _Optional[_Union[_events_pb2.GoAway, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., speech_started: _Optional[_Union[_events_pb2.SpeechStarted, _Mapping]] = ..., turn_ended: _Optional[_Union[_events_pb2.TurnEnded, _Mapping]] = ..., idle_timeout: _Optional[_Union[_events_pb2.IdleTimeout, _Mapping]] = ..., response_started: _Optional[_Union[_events_pb2.ResponseStarted, _Mapping]] = ..., text_delta: _Optional[_Union[_events_pb2.TextDelta, _Mapping]] = ..., audio: _Optional[_Union[_events_pb2.AudioOutput, _Mapping]] = ..., audio_completed: _Optional[_Union[_events_pb2.AudioCompleted, _Mapping]] = ..., interrupted: _Optional[_Union[_events_pb2.Interrupted, _Mapping]] = ..., response_completed: _Optional[_Union[_events_pb2.ResponseCompleted, _Mapping]] = ...) -> None: ...
+    turns_forgotten: _events_pb2.TurnsForgotten
+    def __init__(self, event_sequence: _Optional[int] = ..., session_started: _Optional[_Union[_events_pb2.SessionStarted, _Mapping]] = ..., go_away: _Optional[_Union[_events_pb2.GoAway, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., speech_started: _Optional[_Union[_events_pb2.SpeechStarted, _Mapping]] = ..., turn_ended: _Optional[_Union[_events_pb2.TurnEnded, _Mapping]] = ..., idle_timeout: _Optional[_Union[_events_pb2.IdleTimeout, _Mapping]] = ..., response_started: _Optional[_Union[_events_pb2.ResponseStarted, _Mapping]] = ..., text_delta: _Optional[_Union[_events_pb2.TextDelta, _Mapping]] = ..., audio: _Optional[_Union[_events_pb2.AudioOutput, _Mapping]] = ..., audio_completed: _Optional[_Union[_events_pb2.AudioCompleted, _Mapping]] = ..., interrupted: _Optional[_Union[_events_pb2.Interrupted, _Mapping]] = ..., response_completed: _Optional[_Union[_events_pb2.ResponseCompleted, _Mapping]] = ..., turns_forgotten: _Optional[_Union[_events_pb2.TurnsForgotten, _Mapping]] = ...) -> None: ...
 
 class RespondRequest(_message.Message):
     __slots__ = ("config", "text", "audio")
@@ -124,13 +126,15 @@ class RespondRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[_session_pb2.SessionConfig, _Mapping]] = ..., text: _Optional[str] = ..., audio: _Optional[bytes] = ...) -> None: ...
 
 class RespondResponse(_message.Message):
-    __slots__ = ("response_started", "text_delta", "audio", "response_completed")
+    __slots__ = ("response_started", "text_delta", "audio", "response_completed", "turns_forgotten")
     RESPONSE_STARTED_FIELD_NUMBER: _ClassVar[int]
     TEXT_DELTA_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    TURNS_FORGOTTEN_FIELD_NUMBER: _ClassVar[int]
     response_started: _events_pb2.ResponseStarted
     text_delta: _events_pb2.TextDelta
     audio: _events_pb2.AudioOutput
     response_completed: _events_pb2.ResponseCompleted
-    def __init__(self, response_started: _Optional[_Union[_events_pb2.ResponseStarted, _Mapping]] = ..., text_delta: _Optional[_Union[_events_pb2.TextDelta, _Mapping]] = ..., audio: _Optional[_Union[_events_pb2.AudioOutput, _Mapping]] = ..., response_completed: _Optional[_Union[_events_pb2.ResponseCompleted, _Mapping]] = ...) -> None: ...
+    turns_forgotten: _events_pb2.TurnsForgotten
+    def __init__(self, response_started: _Optional[_Union[_events_pb2.ResponseStarted, _Mapping]] = ..., text_delta: _Optional[_Union[_events_pb2.TextDelta, _Mapping]] = ..., audio: _Optional[_Union[_events_pb2.AudioOutput, _Mapping]] = ..., response_completed: _Optional[_Union[_events_pb2.ResponseCompleted, _Mapping]] = ..., turns_forgotten: _Optional[_Union[_events_pb2.TurnsForgotten, _Mapping]] = ...) -> None: ...

@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61ntiphon/v1/events.proto\x12\x0b\x61ntiphon.v1\x1a\x19\x61ntiphon/v1/session.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\"\x81\x01\n\x0eSessionStarted\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12*\n\x06\x63onfig\x18\x03 \x01(\x0b\x32\x1a.antiphon.v1.SessionConfig\x12\x19\n\x11next_input_sample\x18\x04 \x01(\x03\"\xc8\x01\n\x06GoAway\x12*\n\x06reason\x18\x01 \x01(\x0e\x32\x1a.antiphon.v1.GoAway.Reason\x12,\n\ttime_left\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\"N\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_DRAINING\x10\x01\x12\x17\n\x13REASON_MAX_DURATION\x10\x02\"Q\n\rSpeechStarted\x12\x15\n\rspeech_sample\x18\x01 \x01(\x03\x12\x14\n\x0cstart_sample\x18\x02 \x01(\x03\x12\x13\n\x0bprobability\x18\x03 \x01(\x01\"\x8d\x02\n\tTurnEnded\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12-\n\x06reason\x18\x02 \x01(\x0e\x32\x1d.antiphon.v1.TurnEnded.Reason\x12\x14\n\x0cstart_sample\x18\x03 \x01(\x03\x12\x12\n\nend_sample\x18\x04 \x01(\x03\x12\x1e\n\x11speech_end_sample\x18\x05 \x01(\x03H\x00\x88\x01\x01\"\\\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n\x0eREASON_SILENCE\x10\x01\x12\x10\n\x0cREASON_LIMIT\x10\x02\x12\x14\n\x10REASON_COMMITTED\x10\x03\x42\x14\n\x12_speech_end_sample\"#\n\x0bIdleTimeout\x12\x14\n\x0cinput_sample\x18\x01 \x01(\x03\":\n\x0fResponseStarted\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12\x12\n\nturn_index\x18\x02 \x01(\x05\"E\n\tTextDelta\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x15\n\rsample_offset\x18\x03 \x01(\x03\"G\n\x0b\x41udioOutput\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x15\n\rsample_offset\x18\x03 \x01(\x03\";\n\x0e\x41udioCompleted\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12\x14\n\x0csample_count\x18\x02 \x01(\x03\"\xe6\x01\n\x0bInterrupted\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12/\n\x06reason\x18\x02 \x01(\x0e\x32\x1f.antiphon.v1.Interrupted.Reason\x12\x15\n\rheard_samples\x18\x03 \x01(\x03\x12\x13\n\x0bkept_tokens\x18\x04 \x01(\x05\x12\x11\n\testimated\x18\x05 \x01(\x08\"R\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_BARGE_IN\x10\x01\x12\x1b\n\x17REASON_CLIENT_CANCELLED\x10\x02\"\x9c\x03\n\x11ResponseCompleted\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12\x42\n\rfinish_reason\x18\x02 \x01(\x0e\x32+.antiphon.v1.ResponseCompleted.FinishReason\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.antiphon.v1.Usage\x12#\n\x06timing\x18\x04 \x01(\x0b\x32\x13.antiphon.v1.Timing\x12)\n\x07history\x18\x05 \x03(\x0b\x32\x18.antiphon.v1.HistoryItem\x12!\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.google.rpc.Status\"\x97\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1d\n\x19\x46INISH_REASON_INTERRUPTED\x10\x03\x12\x17\n\x13\x46INISH_REASON_ERROR\x10\x04\"\x82\x02\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x05\x12\x1a\n\x12input_audio_tokens\x18\x02 \x01(\x05\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x03 \x01(\x05\x12\x1a\n\x12output_text_tokens\x18\x04 \x01(\x05\x12\x1b\n\x13output_audio_tokens\x18\x05 \x01(\x05\x12\x37\n\x14input_audio_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x38\n\x15output_audio_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc5\x01\n\x06Timing\x12\x31\n\x0eturn_detection\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x66irst_token\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x66irst_audio\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05total\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Durationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61ntiphon/v1/events.proto\x12\x0b\x61ntiphon.v1\x1a\x19\x61ntiphon/v1/session.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\"\x81\x01\n\x0eSessionStarted\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12*\n\x06\x63onfig\x18\x03 \x01(\x0b\x32\x1a.antiphon.v1.SessionConfig\x12\x19\n\x11next_input_sample\x18\x04 \x01(\x03\"\xc8\x01\n\x06GoAway\x12*\n\x06reason\x18\x01 \x01(\x0e\x32\x1a.antiphon.v1.GoAway.Reason\x12,\n\ttime_left\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\"N\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_DRAINING\x10\x01\x12\x17\n\x13REASON_MAX_DURATION\x10\x02\"Q\n\rSpeechStarted\x12\x15\n\rspeech_sample\x18\x01 \x01(\x03\x12\x14\n\x0cstart_sample\x18\x02 \x01(\x03\x12\x13\n\x0bprobability\x18\x03 \x01(\x01\"\x8d\x02\n\tTurnEnded\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12-\n\x06reason\x18\x02 \x01(\x0e\x32\x1d.antiphon.v1.TurnEnded.Reason\x12\x14\n\x0cstart_sample\x18\x03 \x01(\x03\x12\x12\n\nend_sample\x18\x04 \x01(\x03\x12\x1e\n\x11speech_end_sample\x18\x05 \x01(\x03H\x00\x88\x01\x01\"\\\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n\x0eREASON_SILENCE\x10\x01\x12\x10\n\x0cREASON_LIMIT\x10\x02\x12\x14\n\x10REASON_COMMITTED\x10\x03\x42\x14\n\x12_speech_end_sample\"#\n\x0bIdleTimeout\x12\x14\n\x0cinput_sample\x18\x01 \x01(\x03\":\n\x0fResponseStarted\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12\x12\n\nturn_index\x18\x02 \x01(\x05\"H\n\x0eTurnsForgotten\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12\r\n\x05turns\x18\x02 \x01(\x05\x12\x12\n\nturns_left\x18\x03 \x01(\x05\"E\n\tTextDelta\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x15\n\rsample_offset\x18\x03 \x01(\x03\"G\n\x0b\x41udioOutput\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x15\n\rsample_offset\x18\x03 \x01(\x03\";\n\x0e\x41udioCompleted\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12\x14\n\x0csample_count\x18\x02 \x01(\x03\"\xe6\x01\n\x0bInterrupted\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12/\n\x06reason\x18\x02 \x01(\x0e\x32\x1f.antiphon.v1.Interrupted.Reason\x12\x15\n\rheard_samples\x18\x03 \x01(\x03\x12\x13\n\x0bkept_tokens\x18\x04 \x01(\x05\x12\x11\n\testimated\x18\x05 \x01(\x08\"R\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_BARGE_IN\x10\x01\x12\x1b\n\x17REASON_CLIENT_CANCELLED\x10\x02\"\x9c\x03\n\x11ResponseCompleted\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12\x42\n\rfinish_reason\x18\x02 \x01(\x0e\x32+.antiphon.v1.ResponseCompleted.FinishReason\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.antiphon.v1.Usage\x12#\n\x06timing\x18\x04 \x01(\x0b\x32\x13.antiphon.v1.Timing\x12)\n\x07history\x18\x05 \x03(\x0b\x32\x18.antiphon.v1.HistoryItem\x12!\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.google.rpc.Status\"\x97\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1d\n\x19\x46INISH_REASON_INTERRUPTED\x10\x03\x12\x17\n\x13\x46INISH_REASON_ERROR\x10\x04\"\x82\x02\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x05\x12\x1a\n\x12input_audio_tokens\x18\x02 \x01(\x05\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x03 \x01(\x05\x12\x1a\n\x12output_text_tokens\x18\x04 \x01(\x05\x12\x1b\n\x13output_audio_tokens\x18\x05 \x01(\x05\x12\x37\n\x14input_audio_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x38\n\x15output_audio_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc5\x01\n\x06Timing\x12\x31\n\x0eturn_detection\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x66irst_token\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x66irst_audio\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05total\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Durationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,22 +50,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IDLETIMEOUT']._serialized_end=850
   _globals['_RESPONSESTARTED']._serialized_start=852
   _globals['_RESPONSESTARTED']._serialized_end=910
-  _globals['_TEXTDELTA']._serialized_start=912
-  _globals['_TEXTDELTA']._serialized_end=981
-  _globals['_AUDIOOUTPUT']._serialized_start=983
-  _globals['_AUDIOOUTPUT']._serialized_end=1054
-  _globals['_AUDIOCOMPLETED']._serialized_start=1056
-  _globals['_AUDIOCOMPLETED']._serialized_end=1115
-  _globals['_INTERRUPTED']._serialized_start=1118
-  _globals['_INTERRUPTED']._serialized_end=1348
-  _globals['_INTERRUPTED_REASON']._serialized_start=1266
-  _globals['_INTERRUPTED_REASON']._serialized_end=1348
-  _globals['_RESPONSECOMPLETED']._serialized_start=1351
-  _globals['_RESPONSECOMPLETED']._serialized_end=1763
-  _globals['_RESPONSECOMPLETED_FINISHREASON']._serialized_start=1612
-  _globals['_RESPONSECOMPLETED_FINISHREASON']._serialized_end=1763
-  _globals['_USAGE']._serialized_start=1766
-  _globals['_USAGE']._serialized_end=2024
-  _globals['_TIMING']._serialized_start=2027
-  _globals['_TIMING']._serialized_end=2224
+  _globals['_TURNSFORGOTTEN']._serialized_start=912
+  _globals['_TURNSFORGOTTEN']._serialized_end=984
+  _globals['_TEXTDELTA']._serialized_start=986
+  _globals['_TEXTDELTA']._serialized_end=1055
+  _globals['_AUDIOOUTPUT']._serialized_start=1057
+  _globals['_AUDIOOUTPUT']._serialized_end=1128
+  _globals['_AUDIOCOMPLETED']._serialized_start=1130
+  _globals['_AUDIOCOMPLETED']._serialized_end=1189
+  _globals['_INTERRUPTED']._serialized_start=1192
+  _globals['_INTERRUPTED']._serialized_end=1422
+  _globals['_INTERRUPTED_REASON']._serialized_start=1340
+  _globals['_INTERRUPTED_REASON']._serialized_end=1422
+  _globals['_RESPONSECOMPLETED']._serialized_start=1425
+  _globals['_RESPONSECOMPLETED']._serialized_end=1837
+  _globals['_RESPONSECOMPLETED_FINISHREASON']._serialized_start=1686
+  _globals['_RESPONSECOMPLETED_FINISHREASON']._serialized_end=1837
+  _globals['_USAGE']._serialized_start=1840
+  _globals['_USAGE']._serialized_end=2098
+  _globals['_TIMING']._serialized_start=2101
+  _globals['_TIMING']._serialized_end=2298
 # @@protoc_insertion_point(module_scope)

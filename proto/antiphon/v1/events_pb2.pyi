@@ -90,6 +90,16 @@ class ResponseStarted(_message.Message):
     turn_index: int
     def __init__(self, response_id: _Optional[str] = ..., turn_index: _Optional[int] = ...) -> None: ...
 
+class TurnsForgotten(_message.Message):
+    __slots__ = ("response_id", "turns", "turns_left")
+    RESPONSE_ID_FIELD_NUMBER: _ClassVar[int]
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    TURNS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    response_id: str
+    turns: int
+    turns_left: int
+    def __init__(self, response_id: _Optional[str] = ..., turns: _Optional[int] = ..., turns_left: _Optional[int] = ...) -> None: ...
+
 class TextDelta(_message.Message):
     __slots__ = ("response_id", "text", "sample_offset")
     RESPONSE_ID_FIELD_NUMBER: _ClassVar[int]

@@ -82,6 +82,7 @@ def main() -> None:
 def _serving(options: argparse.Namespace) -> Iterator[str]:
     """A server in a process of its own, warmed up; its address."""
     command = ["serve", "--model", str(options.model), "--device", options.device, "--port", "0"]
+    command += ["--max-utilisation", "0"]  # how many are carried is to be seen
     command += ["--streaming", options.streaming]
     process = subprocess.Popen([sys.executable, "-m", "antiphon", *command], stderr=subprocess.PIPE, text=True)
     try:

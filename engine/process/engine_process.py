@@ -93,9 +93,9 @@ class EngineProcess:
         return frontend.link
 
     async def _pulse(self, control: Link) -> None:
-        """Say that this process lives, and what its engine's thread has noted of its step."""
+        """Say that this process lives, what its engine's thread has noted of its step, and how full it is."""
         while self._engine.fault is None:
-            pulse = Pulse(self._engine.seconds_in_step)
+            pulse = Pulse(self._engine.seconds_in_step, self._engine.occupancy)
             control.send(pulse)
             for frontend in list(self._links):
                 frontend.link.send(pulse)

@@ -2,12 +2,14 @@
 
 Every `PULSE_SECONDS` a process says that it lives; the engine adds how long the step that it is in has taken, which its
 loop's thread notes down between steps. So a long step is told from a process that stands still, and a loop that hangs
-from one that works.
+from one that works. It adds how full it is, too, so that frontends refuse calls without asking.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Final
+
+from antiphon.scheduler.admission import Occupancy
 
 PULSE_SECONDS: Final = 0.25
 
@@ -17,6 +19,7 @@ class Pulse:
     """The sender lives."""
 
     in_step: float | None = None  # seconds that the engine's loop has been in its present step; None: it waits
+    occupancy: Occupancy | None = None  # of the engine; None: the sender is a frontend
 
 
 class Vigil:

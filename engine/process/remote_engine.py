@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +43,7 @@ from antiphon.engine.types import ArrayLike
 from antiphon.engine.weights.fill import unfilled
 from antiphon.engine.weights.folders import LANGUAGE_MODEL_FOLDER
 from antiphon.engine.weights.read_configs import read_language_model_config
+from antiphon.scheduler.admission import Occupancy
 
 _LOST: Final = "the engine was lost, and what it held with it; another is started. Try again soon."
 _RETRY_SECONDS: Final = 0.1  # between two attempts to reach the engine
@@ -74,6 +76,8 @@ class RemoteEngine:
         self._down.set()
         self._sessions: dict[str, Session] = {}
         self._clips: dict[str, Clip] = {}
+        self._told: Occupancy | None = None  # by the latest pulse
+        self._sessions_then = 0  # that were open here at it
         self._opening: dict[str, asyncio.Future[None]] = {}  # dialogues the engine has not said yes or no to
 
     @property
@@ -85,6 +89,14 @@ class RemoteEngine:
     def vocabulary_id(self) -> str:
         """What the language model's ids are called."""
         return self._names.vocabulary_id
+
+    @property
+    def occupancy(self) -> Occupancy | None:
+        """How full the engine is: as it told last, with the dialogues that came and went here since."""
+        if self._told is None:
+            return None
+        here = len(self._sessions)
+        return replace(self._told, dialogues=max(here, self._told.dialogues + here - self._sessions_then))
 
     async def run(self) -> None:
         """Connect, and connect again, until cancelled."""
@@ -197,6 +209,7 @@ class RemoteEngine:
         vigil.heard()
         match message:
             case Pulse():
+                self._told, self._sessions_then = message.occupancy, len(self._sessions)
                 self._up.set()
             case DialogueOpened() | DialogueRefused():
                 self._admitted(message)
@@ -224,7 +237,7 @@ class RemoteEngine:
 
     def _lost(self) -> None:
         """The connection is over: whoever waits for the engine is told."""
-        self._link = None
+        self._link = self._told = None
         self._up.clear()
         self._down.set()
         for opening in self._opening.values():

@@ -46,14 +46,15 @@ async def converse(requests: AsyncIterator[ConverseRequest], send: Send, host: H
 
 async def open_dialogue(config: SessionConfig, host: Host, caller: Caller) -> LiveDialogue:
     """A new dialogue. Raises RefusalError and EngineFullError."""
-    settings = await dialogue_settings(config, host)
-    lease = await host.shared_quotas.dialogue(caller.key)
-    try:
-        session = await host.engine.session(settings.session, checked=True).__aenter__()
-        dialogue = LiveDialogue(host, settings, session, caller, lease)
-    except BaseException:
-        lease.release()
-        raise
+    with host.door.enter(host.engine.occupancy):
+        settings = await dialogue_settings(config, host)
+        lease = await host.shared_quotas.dialogue(caller.key)
+        try:
+            session = await host.engine.session(settings.session, checked=True).__aenter__()
+            dialogue = LiveDialogue(host, settings, session, caller, lease)
+        except BaseException:
+            lease.release()
+            raise
     fields: Fields = {"session": dialogue.session_id, "peer": caller.peer}
     if caller.key is not None:
         fields["key"] = caller.key

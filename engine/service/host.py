@@ -14,9 +14,11 @@ from antiphon.engine.session import Session
 from antiphon.engine.speak.inputs import TokensLike
 from antiphon.engine.think.language_model import LanguageModel
 from antiphon.engine.types import ArrayLike
+from antiphon.scheduler.admission import Occupancy
 from antiphon.v1.dialogue_pb2 import ConverseResponse
 
 if TYPE_CHECKING:  # they ask for a Host themselves
+    from antiphon.engine.service.door import Door
     from antiphon.engine.service.keys import ApiKey, ApiKeys
     from antiphon.engine.service.quotas import Lease, Quotas
     from antiphon.engine.service.resume import ResumableDialogues
@@ -57,6 +59,10 @@ class EngineHost(Protocol):
     @property
     def vocabulary_id(self) -> str: ...
 
+    @property
+    def occupancy(self) -> Occupancy | None:
+        """How full it is; None: it has not told."""
+
     async def warm_up(self) -> None:
         """Return once there is an engine that can serve. Raises AntiphonError when there will be none."""
 
@@ -96,6 +102,7 @@ class Host:
     model: str  # its name, for people
     codec_id: str  # of the speech tokenizer's codebook
     vocabulary_id: str  # of the language model's vocabulary
+    door: "Door"  # lets dialogues in as far as the engine carries them
     shared_quotas: SharedQuotas  # of all servers of this engine: `quotas` where this is the only one
     ready: bool = False  # warmed up
     log: Logger = field(default_factory=lambda: getLogger("antiphon.service"))

@@ -3,7 +3,14 @@
 from collections.abc import Iterator
 
 from antiphon.engine.clock import Clock
-from antiphon.engine.events import AudioOutput, FinishReason, ResponseCompleted, ResponseStarted, TextDelta
+from antiphon.engine.events import (
+    AudioOutput,
+    FinishReason,
+    ResponseCompleted,
+    ResponseStarted,
+    TextDelta,
+    TurnsForgotten,
+)
 from antiphon.engine.service import wire_events
 from antiphon.engine.service.convert import DialogueSettings, check_text, dialogue_settings
 from antiphon.engine.service.endpoints import AnswerFailedError, Call
@@ -20,24 +27,26 @@ from antiphon.v1.dialogue_pb2 import RespondRequest, RespondResponse
 
 async def respond(call: Call[RespondRequest, RespondResponse], host: Host) -> None:
     """Answer the call's one turn. Raises RefusalError, AntiphonError as the engine does, AnswerFailedError."""
-    request = await call.read_one(host.settings.config_timeout)
-    begun = host.clock.now()
-    kind = request.WhichOneof("turn")
-    if kind is None:
-        raise InvalidRequestError([FieldViolation("turn", "absent; expected text or audio.")])
-    settings = await dialogue_settings(request.config, host, live=False)
-    if kind == "text":
-        check_text(request.text, "text", host)
-    elif settings.input is None:
-        raise InvalidRequestError([FieldViolation("config.input_audio", "absent; say what the audio is.")])
-    with await host.shared_quotas.dialogue(call.caller.key):
-        async with host.engine.session(settings.session, checked=True) as session:
-            if settings.input is not None and kind == "audio":
-                samples = await whole_audio(request.audio, settings.input, host, call.caller)
-                await session.push_audio(samples, settings.input.rate)
-            else:
-                await session.push_text(request.text)
-            await _send_answer(call, session, settings, host, begun, await session.commit())
+    with host.door.enter(host.engine.occupancy) as entering:
+        request = await call.read_one(host.settings.config_timeout)
+        begun = host.clock.now()
+        kind = request.WhichOneof("turn")
+        if kind is None:
+            raise InvalidRequestError([FieldViolation("turn", "absent; expected text or audio.")])
+        settings = await dialogue_settings(request.config, host, live=False)
+        if kind == "text":
+            check_text(request.text, "text", host)
+        elif settings.input is None:
+            raise InvalidRequestError([FieldViolation("config.input_audio", "absent; say what the audio is.")])
+        with await host.shared_quotas.dialogue(call.caller.key):
+            async with host.engine.session(settings.session, checked=True) as session:
+                entering.release()
+                if settings.input is not None and kind == "audio":
+                    samples = await whole_audio(request.audio, settings.input, host, call.caller)
+                    await session.push_audio(samples, settings.input.rate)
+                else:
+                    await session.push_text(request.text)
+                await _send_answer(call, session, settings, host, begun, await session.commit())
 
 
 async def _send_answer(
@@ -54,6 +63,8 @@ async def _send_answer(
             case ResponseStarted():
                 started = events_pb2.ResponseStarted(response_id=response_id, turn_index=event.turn_index)
                 await call.send(RespondResponse(response_started=started))
+            case TurnsForgotten():
+                await call.send(RespondResponse(turns_forgotten=wire_events.turns_forgotten(response_id, event)))
             case TextDelta() if settings.text_deltas:
                 offset = wire_sample_of(WaveSample(event.sample_offset), settings.output.rate)
                 delta = events_pb2.TextDelta(response_id=response_id, text=event.text, sample_offset=offset)

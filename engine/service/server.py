@@ -11,6 +11,7 @@ from antiphon.engine.clock import Clock, MonotonicClock
 from antiphon.engine.errors import AntiphonError, InputError
 from antiphon.engine.hear.voice_activity import VoiceActivityModel
 from antiphon.engine.service.dialogue_servicer import DialogueServicer
+from antiphon.engine.service.door import Door
 from antiphon.engine.service.drain import Drain
 from antiphon.engine.service.endpoints import Endpoints
 from antiphon.engine.service.health import Health
@@ -65,6 +66,7 @@ class Server:
             clock=clock,
             drain=Drain(clock),
             keys=keys,
+            door=Door(settings.max_utilisation),
             quotas=quotas,
             shared_quotas=shared_quotas or OwnQuotas(quotas),
             voice_activity=VoiceActivityService(VoiceActivityModel.load()),

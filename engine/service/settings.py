@@ -42,6 +42,11 @@ class ServiceSettings:
     max_connections: int = _limit(4_096, "connections open at once, in one frontend")
     max_streams_per_connection: int = _limit(100, "calls open at once on one connection")
     max_calls: int = _limit(2_048, "calls open at once in one frontend, health checks apart")
+    max_utilisation: float = _limit(
+        0.85,
+        "part of the engine's time that dialogues may take, as measured, before no more are let in; 0: no limit",
+        may_be_zero=True,
+    )
     max_clips: int = _limit(8, "Tokenize and Detokenize calls under way at once")
     max_waiting_turns: int = _limit(4, "committed turns of a dialogue behind the answer under way")
     max_dialogues_per_key: int = _limit(64, "dialogues of one key open at once; 0: no limit", may_be_zero=True)

@@ -89,6 +89,23 @@ def test_frontends_share_one_engine_and_no_names(engine: antiphon.Engine) -> Non
     asyncio.run(test())
 
 
+def test_frontends_know_how_full_the_engine_is(engine: antiphon.Engine) -> None:
+    async def test() -> None:
+        async with engine_behind_a_socket(engine) as behind, behind.frontend() as one, behind.frontend() as other:
+
+            def seen(remote: RemoteEngine) -> int:
+                return -1 if remote.occupancy is None else remote.occupancy.dialogues
+
+            async with one.session():
+                assert seen(one) == 1, "of its own it need not be told"
+                assert await until(lambda: seen(other) == 1, 60.0)
+            assert seen(one) == 0
+            assert await until(lambda: seen(other) == 0, 60.0)
+            assert await behind.is_empty()
+
+    asyncio.run(test())
+
+
 def test_a_frontend_that_ends_leaves_nothing_and_harms_nobody(engine: antiphon.Engine) -> None:
     async def test() -> None:
         async with engine_behind_a_socket(engine) as behind, behind.frontend() as stays:

@@ -308,7 +308,7 @@ def test_callers_who_hang_up_at_any_moment() -> None:
 
 
 def test_a_client_that_stops_reading_is_let_go() -> None:
-    settings = ServiceSettings(port=0, max_output_lead=600.0, read_timeout=1.0)
+    settings = ServiceSettings(port=0, max_output_lead=600.0, max_utilisation=0.0, read_timeout=1.0)
     loud = config_to_wire(
         CallConfig(
             output_audio=antiphon.client.linear16(48_000), sampling=Sampling(temperature=0.0, max_output_tokens=200)
@@ -338,7 +338,7 @@ def test_a_client_that_stops_reading_is_let_go() -> None:
 
 
 def test_a_thousand_connections_that_say_nothing() -> None:
-    settings = ServiceSettings(port=0, max_output_lead=600.0, config_timeout=1.0)
+    settings = ServiceSettings(port=0, max_output_lead=600.0, max_utilisation=0.0, config_timeout=1.0)
 
     async def act(server: Server) -> None:
         silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(900)]

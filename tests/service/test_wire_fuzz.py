@@ -246,7 +246,9 @@ def test_nothing_that_is_sent_does_harm(monkeypatch: pytest.MonkeyPatch, caplog:
         return request
 
     monkeypatch.setattr(endpoints.Call, "read", counted)
-    limits = ServiceSettings(port=0, max_output_lead=600.0, max_audio_per_minute=0.0, max_waiting_turns=1)
+    limits = ServiceSettings(
+        port=0, max_output_lead=600.0, max_utilisation=0.0, max_audio_per_minute=0.0, max_waiting_turns=1
+    )
     expected = undisturbed(tiny_engine())
     runner = asyncio.Runner()
     context = serving(tiny_engine(), limits)

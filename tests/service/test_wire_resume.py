@@ -220,7 +220,7 @@ def test_without_a_window_there_is_nothing_to_resume() -> None:
 
 
 def test_events_beyond_what_is_kept_are_lost_and_said_to_be() -> None:
-    settings = ServiceSettings(port=0, max_output_lead=600.0, max_resume_bytes=20_000)
+    settings = ServiceSettings(port=0, max_output_lead=600.0, max_utilisation=0.0, max_resume_bytes=20_000)
 
     async def test(server: Server) -> None:
         async with grpc.aio.insecure_channel(target(server)) as channel:

@@ -12,6 +12,7 @@ from antiphon.engine.clock import Clock, MonotonicClock
 from antiphon.engine.hear.codec import read_audio
 from antiphon.engine.hear.voice_activity import VoiceActivityModel
 from antiphon.engine.service.converse import converse
+from antiphon.engine.service.door import Door
 from antiphon.engine.service.drain import Drain
 from antiphon.engine.service.host import Caller, ClientGoneError, Host
 from antiphon.engine.service.quotas import OwnQuotas, Quotas
@@ -27,7 +28,8 @@ PATIENCE = 120.0  # seconds; only a test that fails waits so long
 
 def host_of(engine: antiphon.Engine, clock: Clock | None = None, **settings: Any) -> Host:
     """A server's belongings around an engine. Answers go out at once and audio comes at any speed, unless said."""
-    limits = {"max_output_lead": 1e6, "max_vad_input_speed": 1e4, "max_vad_input_burst": 1e4} | settings
+    limits = {"max_output_lead": 1e6, "max_vad_input_speed": 1e4, "max_vad_input_burst": 1e4, "max_utilisation": 0.0}
+    limits |= settings
     chosen = ServiceSettings(**limits)
     clock = clock or MonotonicClock()
     quotas = Quotas(chosen.max_calls, chosen.max_dialogues_per_key, chosen.max_audio_per_minute, clock)
@@ -37,6 +39,7 @@ def host_of(engine: antiphon.Engine, clock: Clock | None = None, **settings: Any
         clock=clock,
         drain=Drain(clock),
         keys=None,
+        door=Door(chosen.max_utilisation),
         quotas=quotas,
         shared_quotas=OwnQuotas(quotas),
         voice_activity=VoiceActivityService(VoiceActivityModel.load()),

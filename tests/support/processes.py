@@ -20,7 +20,7 @@ from served import until
 from antiphon.v1 import dialogue_pb2, dialogue_pb2_grpc, events_pb2, session_pb2
 from antiphon.v1.dialogue_pb2 import ConverseRequest
 
-PATIENT = ("--engine-patience", "20", "--max-engine-step", "600")
+PATIENT = ("--engine-patience", "20", "--max-engine-step", "600", "--max-utilisation", "0")
 
 
 @dataclass
@@ -77,7 +77,7 @@ class Process:
 def antiphon_serve(*options: str) -> Iterator[Process]:
     """A server of its own, with `options`; on leaving, nothing of it may be left.
 
-    Its machine is shared with other tests: where silence is not what a test is about, it means nothing.
+    Its machine is shared with other tests: where silence or haste is not what a test is about, it means nothing.
     """
     command = [sys.executable, "-m", "antiphon", "serve", "--model", str(tiny_checkpoint()), "--device", "cpu"]
     process = subprocess.Popen(

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import grpc
@@ -59,8 +59,9 @@ def serving(
     tls: TlsFiles | None = None,
     engine: EngineConfig | None = None,
 ) -> Iterator[Served]:
-    """A server with an engine of its own, drained at the end."""
+    """A server with an engine of its own, drained at the end. How busy a shared machine is does not matter to it."""
     clock = MonotonicClock()
+    settings = replace(settings, max_utilisation=0.0)
     with (
         exact_engine(engine) as model,
         asyncio.Runner() as runner,

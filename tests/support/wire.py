@@ -50,8 +50,9 @@ GREEDY = Sampling(temperature=0.0, max_output_tokens=MAX_OUTPUT_TOKENS)
 MANUAL = CallConfig(input_audio=MULAW_8K, output_audio=linear16(22_050), sampling=GREEDY)
 HANGS = 600.0  # s after which a test that stands still is given up; no test is about it
 # Tests do not wait for answers to be played, where they are not about that.
-UNPACED = ServiceSettings(port=0, max_output_lead=600.0)
-PACED = ServiceSettings(port=0)
+# How full a machine is that others share is not what they are about, either.
+UNPACED = ServiceSettings(port=0, max_output_lead=600.0, max_utilisation=0.0)
+PACED = ServiceSettings(port=0, max_utilisation=0.0)
 
 
 def clip(name: str = "rate_8000") -> tuple[np.ndarray, int]:

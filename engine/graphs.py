@@ -88,17 +88,19 @@ class _Bucket(Generic[Buffers]):
 
     def capture(self, device: torch.device, pool: Any) -> None:
         """Capture the forward; where that fails it stays as it is, launched kernel by kernel, and the log says why."""
+        current = torch.cuda.current_stream(device)
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(device))
+        stream.wait_stream(current)
         with torch.cuda.stream(stream):
             for _ in range(_WARM_UPS):
                 self._forward(self.buffers)
-        torch.cuda.current_stream(device).wait_stream(stream)
+        current.wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
                 output = self._forward(self.buffers)
         except RuntimeError:
+            torch.cuda.set_stream(current)  # a capture that fails as it ends leaves its own behind
             torch.cuda.synchronize(device)
             _log.warning("a forward could not be captured as a CUDA graph; it goes on without", exc_info=True)
         else:

@@ -59,6 +59,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         "CUDAGraph": _Graph,
         "graph": captured,
         "graph_pool_handle": lambda: (0, 1),
+        "set_stream": lambda given: None,
         "synchronize": lambda device: None,
     }
     for name, replacement in replacements.items():

@@ -18,17 +18,25 @@ from typing import Any, Final, Generic, TypeVar
 
 import torch
 
+from antiphon.engine.errors import InputError
+
 Key = TypeVar("Key", bound=Hashable)
 Buffers = TypeVar("Buffers")
 
-VARIABLE: Final = "ANTIPHON_GRAPHS"  # "off": forwards are launched kernel by kernel on CUDA too
+VARIABLE: Final = "ANTIPHON_GRAPHS"  # "off": no buckets on CUDA either; "on": buckets on the CPU too, without graphs
 _WARM_UPS: Final = 2  # before a capture: kernels are compiled, and libraries take their workspaces
 _log = logging.getLogger(__name__)
 
 
 def runs_in_buckets(device: torch.device) -> bool:
-    """Whether forwards on `device` are to run in buckets: on CUDA, unless the environment says no."""
-    return device.type == "cuda" and os.environ.get(VARIABLE, "").lower() not in ("off", "0", "no", "false")
+    """Whether forwards on `device` are to run in buckets: on CUDA, unless the environment says otherwise.
+
+    Raises InputError where that says neither "on" nor "off".
+    """
+    value = os.environ.get(VARIABLE) or None
+    if value not in (None, "on", "off"):
+        raise InputError(f"{VARIABLE} is {value!r}; expected 'on' or 'off', or leave it out.")
+    return device.type == "cuda" if value is None else value == "on"
 
 
 def bucket_of(count: int) -> int:

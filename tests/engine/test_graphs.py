@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from antiphon.engine import graphs
+from antiphon.engine.errors import InputError
 from antiphon.engine.graphs import BucketedForward, runs_in_buckets
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -93,8 +94,13 @@ def test_what_cannot_be_captured_runs_without(card: SimpleNamespace, caplog: pyt
     assert card.replays == 0 and len(caplog.records) == 1 and "could not be captured" in caplog.text
 
 
-def test_the_environment_may_say_no(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_may_choose(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(graphs.VARIABLE, raising=False)
     assert runs_in_buckets(CUDA) and not runs_in_buckets(CPU)
     monkeypatch.setenv(graphs.VARIABLE, "off")
     assert not runs_in_buckets(CUDA)
+    monkeypatch.setenv(graphs.VARIABLE, "on")
+    assert runs_in_buckets(CPU)
+    monkeypatch.setenv(graphs.VARIABLE, "1")
+    with pytest.raises(InputError, match="ANTIPHON_GRAPHS is '1'; expected 'on' or 'off'"):
+        runs_in_buckets(CUDA)

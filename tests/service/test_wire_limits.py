@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,6 @@ from antiphon.engine.clock import MonotonicClock
 from antiphon.engine.service.client_config import config_to_wire
 from antiphon.engine.service.keys import ApiKeys
 from antiphon.engine.service.server import Server
-from antiphon.engine.service.settings import ServiceSettings
 from antiphon.v1 import (
     audio_pb2,
     dialogue_pb2,
@@ -108,9 +108,7 @@ def test_wrong_missing_and_revoked_keys(tmp_path: Path) -> None:
 
 
 def test_quotas_are_met_and_given_back() -> None:
-    settings = ServiceSettings(
-        port=0, max_output_lead=600.0, max_dialogues_per_key=2, max_audio_per_minute=30.0, max_waiting_turns=2
-    )
+    settings = replace(UNPACED, max_dialogues_per_key=2, max_audio_per_minute=30.0, max_waiting_turns=2)
 
     async def act(server: Server) -> None:
         async with antiphon.Client(target(server)) as client:

@@ -64,6 +64,7 @@ class SessionConfig:
         default_factory=lambda: SamplingParams(temperature=0.2, top_p=0.8, max_new_tokens=2_000)
     )
     instructions: str | None = None  # system prompt; None: the official one for the first turn's kind
+    tenant: str = ""  # whose dialogue it is: the KV of `instructions` is shared among those of one tenant alone
     history: Sequence[HistoryItem] = ()  # turns that came before, oldest first
     streaming: StreamingMode | None = None  # None: the engine's
     schedule: tuple[int, ...] | None = None  # as `SpeechDecoder.stream` takes it; None: the mode's own

@@ -63,8 +63,15 @@ class Dialogue:
         self._has_past = False  # whether any turn has ended with an answer
         self._system = 0  # ids of the system prompt; 0 until the first turn begins
         self._turn_lengths: list[int] = []  # ids of each turn that is over and not forgotten, oldest first
-        self._cached = 0  # of them, those whose KV has been there since the last one ended
+        self._cached = len(
+            sequence.ids
+        )  # of them, those whose KV has been there since the last one ended, or the start
         self._openings: dict[bool, Past] = {}  # what comes before the first turn, by whether that is text
+
+    @property
+    def system_length(self) -> int:
+        """Ids of the system prompt, which the sequence begins with; 0 until a turn is answered."""
+        return self._system
 
     @property
     def committed(self) -> list[Turn]:
@@ -226,6 +233,7 @@ class Dialogue:
             )
         wanted = min(self.config.sampling.max_new_tokens, context // _ANSWER_PART, context - system - len(turn))
         dropped = turns_to_drop([*lengths, len(turn)], context=context, opening=system, room=wanted)
+        self._cached = min(self._cached, self.sequence.computed)  # a shared start may have been let go
         new = [*opening.system, *chain.from_iterable(opening.turns)]
         if dropped:  # what stays has other positions now: its KV is computed again, but for the system prompt's
             past = [*self.sequence.ids[: self._past], *new]

@@ -48,6 +48,7 @@ from antiphon.engine.messages import (
     SpeakClip,
 )
 from antiphon.engine.meter import Meter, squared_share
+from antiphon.engine.shared_prompts import SharedPrompts
 from antiphon.engine.speak.chunks import Solving
 from antiphon.engine.speak.decoder import SpeechDecoder
 from antiphon.engine.stopwatch import Stage
@@ -57,6 +58,7 @@ from antiphon.engine.timeline import WaveSample
 from antiphon.engine.turn import Phase, Turn
 from antiphon.engine.units import OUTPUT_RATE
 from antiphon.scheduler._core import Plan
+from antiphon.scheduler.settings import pages_for
 
 _log = logging.getLogger(__name__)
 _INPUTS: Final = (PushAudio, PushText, CallerPaused, ClearInput, Commit, Cancel, Played)  # InputTaken counts them
@@ -90,6 +92,8 @@ class EngineLoop:
         self._clips = Clips(tokenizer, decoder, config, report)
         self._runner = LMRunner(lm.model, planner_settings(config, lm.config.context))
         self._scheduler = self._runner.scheduler
+        page_size, context = config.page_size, lm.config.context
+        self._prompts = SharedPrompts(self._scheduler, page_size, least_pages=pages_for(context, page_size))
         self._meter = Meter(squared_share(decoder.flow.estimator))
 
     def submit(self, command: Command) -> None:
@@ -166,14 +170,16 @@ class EngineLoop:
 
     def _open(self, command: OpenDialogue) -> None:
         self._opened += 1
+        config = command.config.completed(self._config)
+        start = self._prompts.join(self._opened, config.tenant, config.instructions)
         dialogue = Dialogue(
             command.dialogue,
-            command.config.completed(self._config),
+            config,
             self._tokenizer,
             self._lm,
             self._decoder,
             self._scheduler,
-            self._runner.new_sequence(self._opened, self._clock.now()),
+            self._runner.new_sequence(self._opened, self._clock.now(), start),
         )
         self._dialogues[dialogue.name] = self._numbers[dialogue.number] = dialogue
 
@@ -184,6 +190,7 @@ class EngineLoop:
             del self._numbers[dialogue.number]
             self._solvings.pop(dialogue.number, None)
             dialogue.close()
+            self._prompts.leave(dialogue.number)
         self._report(DialogueEnded(name, fault))
 
     def _apply(self, command: DialogueCommand, dialogue: Dialogue) -> None:
@@ -270,6 +277,7 @@ class EngineLoop:
         sampled = self._run(thinking, rows, self._runner.step)
         self._meter.lm(decodes, plan.lm_tokens - decodes, self._clock.now() - begun)
         for member, token in sampled:
+            self._prompts.offer(member.dialogue)
             if token is not None:
                 self._advance(member, partial(member.turn.sampled, token, self._clock.now()))
         return True

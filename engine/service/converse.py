@@ -7,6 +7,7 @@ window keeps the dialogue for another call.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
 from typing import Any, Final
 
 from antiphon.engine.errors import SessionClosedError
@@ -48,9 +49,10 @@ async def open_dialogue(config: SessionConfig, host: Host, caller: Caller) -> Li
     """A new dialogue. Raises RefusalError and EngineFullError."""
     with host.door.enter(host.engine.occupancy):
         settings = await dialogue_settings(config, host)
+        session_config = replace(settings.session, tenant=caller.key or "")
         lease = await host.shared_quotas.dialogue(caller.key)
         try:
-            session = await host.engine.session(settings.session, checked=True).__aenter__()
+            session = await host.engine.session(session_config, checked=True).__aenter__()
             dialogue = LiveDialogue(host, settings, session, caller, lease)
         except BaseException:
             lease.release()

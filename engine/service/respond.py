@@ -1,6 +1,7 @@
 """Respond: one turn in, its answer streamed out as fast as it is made."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from antiphon.engine.clock import Clock
 from antiphon.engine.events import (
@@ -39,7 +40,8 @@ async def respond(call: Call[RespondRequest, RespondResponse], host: Host) -> No
         elif settings.input is None:
             raise InvalidRequestError([FieldViolation("config.input_audio", "absent; say what the audio is.")])
         with await host.shared_quotas.dialogue(call.caller.key):
-            async with host.engine.session(settings.session, checked=True) as session:
+            tenant = call.caller.key or ""
+            async with host.engine.session(replace(settings.session, tenant=tenant), checked=True) as session:
                 entering.release()
                 if settings.input is not None and kind == "audio":
                     samples = await whole_audio(request.audio, settings.input, host, call.caller)

@@ -12,7 +12,7 @@ from antiphon.engine.think.decode import DecodeForward, PlannedRows
 from antiphon.engine.think.kv_cache import PackedBatch, PagedKVCache
 from antiphon.engine.think.model import GLM
 from antiphon.engine.think.sampling import SamplingColumns, SamplingParams, choose_ids
-from antiphon.engine.think.sequence import LMSequence
+from antiphon.engine.think.sequence import LMSequence, SharedStart
 from antiphon.scheduler._core import Scheduler
 from antiphon.scheduler.buffers import PlanBuffers
 from antiphon.scheduler.settings import Settings, pages_for
@@ -41,10 +41,14 @@ class LMRunner:
         self.cache = PagedKVCache.allocate(model.config, pages, settings.page_size, model.device, model.dtype)
         self._decodes = DecodeForward(model, self.cache, settings.n_pages) if bucketed else None
 
-    def new_sequence(self, number: int, now: float = 0.0) -> LMSequence:
-        """An empty sequence, which opens the scheduler's dialogue `number`. Close it to give its pages back."""
-        self.scheduler.open(number, now)
-        return LMSequence(self.model.config, self.scheduler, number)
+    def new_sequence(self, number: int, now: float = 0.0, start: SharedStart | None = None) -> LMSequence:
+        """A sequence of no ids, or of a shared start: opens the scheduler's dialogue `number`. Close it to free its
+        pages."""
+        if start is None:
+            self.scheduler.open(number, now)
+            return LMSequence(self.model.config, self.scheduler, number)
+        self.scheduler.open(number, now, start.prefix)
+        return LMSequence(self.model.config, self.scheduler, number, start.ids)
 
     @torch.inference_mode()
     def step(self, rows: Sequence[Row]) -> list[int | None]:

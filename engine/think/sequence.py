@@ -1,11 +1,20 @@
 """One dialogue's ids. The scheduler knows how many of them are computed, and in which pages."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from antiphon.engine.errors import ContextOverflowError, OutOfPagesError, TokenError
 from antiphon.engine.think.ids import check_ids
 from antiphon.engine.weights.configs import LanguageModelConfig
 from antiphon.scheduler._core import Scheduler
+
+
+@dataclass(frozen=True)
+class SharedStart:
+    """Ids that a sequence begins with, whose keys and values lie in pinned pages."""
+
+    prefix: int  # as the scheduler knows them
+    ids: tuple[int, ...]
 
 
 class LMSequence:
@@ -15,11 +24,11 @@ class LMSequence:
     Made by `LMRunner.new_sequence`.
     """
 
-    def __init__(self, config: LanguageModelConfig, scheduler: Scheduler, number: int) -> None:
+    def __init__(self, config: LanguageModelConfig, scheduler: Scheduler, number: int, ids: Sequence[int] = ()) -> None:
         self.number = number
         self._config = config
         self._scheduler = scheduler
-        self._ids: list[int] = []
+        self._ids = list(ids)
         self._is_open = True
 
     @property

@@ -79,6 +79,12 @@ def test_a_nucleus_larger_than_its_candidates_is_searched_whole() -> None:
     assert _undecided(peaked, _columns([(0.2, 0, 0.8), (0.2, 3, 1.0), (1.0, 0, 1.0), (0.0, 0, 1.0)])) == [0, 0, 0, 0]
 
 
+def test_of_equal_logits_as_many_are_kept_as_reach_top_p() -> None:
+    logits, columns = torch.ones(6, 70), _columns([(1.0, 0, 0.777)] * 6)  # 54.39 of 70: 55
+    _assert_as_reference(logits, columns)
+    assert _undecided(logits, columns) == [1] * 6
+
+
 def test_logits_one_ulp_apart_and_equal_ones() -> None:
     logits = torch.full((4, 48), -9.0)
     one = torch.tensor(3.0)

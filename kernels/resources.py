@@ -57,7 +57,12 @@ class Row:
     @property
     def key(self) -> tuple[object, ...]:
         """What was compiled."""
-        return (self.triton, self.target, self.kernel, self.launched, self.warps, self.stages, self.source)
+        return (self.triton, *self.launch)
+
+    @property
+    def launch(self) -> tuple[object, ...]:
+        """The same, whatever compiles it."""
+        return (self.target, self.kernel, self.launched, self.warps, self.stages, self.source)
 
     def faults(self) -> list[str]:
         """Why it must not be shipped."""
@@ -134,7 +139,10 @@ def read(path: Path) -> list[Row]:
 
 
 def update(op: Op[Any], progress: IO[str] = sys.stderr) -> list[Row]:
-    """Compile what changed and write the table anew; rows of other versions of Triton stay. Returns this version's."""
+    """Compile what changed and write the table anew; returns this version's rows.
+
+    Those of other versions of Triton stay where they are of the code as it is.
+    """
     old = {row.key: row for row in read(table_of(op))}
     rows = []
     for row, specialisation in record(op):
@@ -144,7 +152,8 @@ def update(op: Op[Any], progress: IO[str] = sys.stderr) -> list[Row]:
             rows.append(measure(row, specialisation))
         else:
             rows.append(replace(known, cases=row.cases))
-    others = [row for row in old.values() if row.triton != triton.__version__]
+    launched = {row.launch for row in rows}
+    others = [row for row in old.values() if row.triton != triton.__version__ and row.launch in launched]
     with table_of(op).open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
         writer.writeheader()
@@ -153,17 +162,18 @@ def update(op: Op[Any], progress: IO[str] = sys.stderr) -> list[Row]:
 
 
 def check(op: Op[Any], recompile: bool = False) -> list[str]:
-    """What is wrong with the operation's committed rows, in sentences."""
-    committed = {row.key: row for row in read(table_of(op)) if row.triton == triton.__version__}
+    """What is wrong with the operation's committed rows, in sentences: this version's, and those of others."""
+    committed = {row.key: row for row in read(table_of(op))}
     recorded = {row.key: (row, specialisation) for row, specialisation in record(op)}
+    launched = {row.launch for row, _ in recorded.values()}
     faults = [fault for row in committed.values() for fault in row.faults()]
     for key, (row, specialisation) in recorded.items():
         if key not in committed:
             faults.append(f"{op.name}: no row for {row.kernel} on {row.target} ({row.cases}): {row.launched}.")
         elif recompile and (measured := measure(committed[key], specialisation)) != committed[key]:
             faults.append(f"{op.name}: the row of {row.kernel} on {row.target} ({row.cases}) should be {measured}.")
-    faults += [f"{op.name}: nothing launches {row.kernel}: {row.launched}." for key, row in committed.items()
-               if key not in recorded]  # fmt: skip
+    faults += [f"{op.name}: nothing launches {row.kernel}, compiled by {row.triton}: {row.launched}."
+               for row in committed.values() if row.launch not in launched]  # fmt: skip
     return faults
 
 

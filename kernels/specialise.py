@@ -135,7 +135,7 @@ def _code(kernel: Any, seen: set[str]) -> Iterator[str]:
         return
     seen.add(name)
     tree = ast.parse(textwrap.dedent(inspect.getsource(kernel.fn)))
-    yield f"{name} {ast.dump(tree)}"
+    yield f"{name} {_told(tree)}"
     used = sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)})
     for word in used:
         value = kernel.fn.__globals__.get(word)
@@ -143,3 +143,11 @@ def _code(kernel: Any, seen: set[str]) -> Iterator[str]:
             yield from _code(value, seen)
         elif isinstance(value, tl.constexpr):
             yield f"{word} {value.value!r}"
+
+
+def _told(node: Any) -> str:
+    """A syntax tree in words that no version of Python changes: `ast.dump` tells of empty fields or not."""
+    if isinstance(node, ast.AST):
+        given = (f"{name}={_told(value)}" for name, value in ast.iter_fields(node) if value not in (None, []))
+        return f"{type(node).__name__}({', '.join(given)})"
+    return f"[{', '.join(map(_told, node))}]" if isinstance(node, list) else repr(node)

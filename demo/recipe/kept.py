@@ -20,6 +20,7 @@ from demo.recipe.stage import Stage
 KEPT: Final = Path("demo/recipe/kept")
 _OF_TENSOR: Final = "/"  # between the module's name and the tensor's
 _EXACT: Final = ("vocoder",)  # modules whose phases fp16 would move; the others are shipped in it
+_FOR_TRAINING: Final = ("heads",)  # modules that nothing reads once the stage is done
 _BESIDE: Final = "stage"  # in the header: all of the save that is no module, and the figures of a stage that is done
 
 
@@ -30,6 +31,8 @@ def keep(stage: Stage, folder: Path) -> int:
         raise FileNotFoundError(f"{stage.folder} holds no state.pt; run the stage {stage.name!r} first.")
     tensors: dict[str, torch.Tensor] = {}
     for module in modules_of(state):
+        if stage.done and module in _FOR_TRAINING:
+            continue
         for name, tensor in state[module].items():
             rounded = tensor.half() if tensor.is_floating_point() and module not in _EXACT else tensor
             tensors[module + _OF_TENSOR + name] = rounded.contiguous()

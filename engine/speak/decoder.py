@@ -53,7 +53,7 @@ class SpeechDecoder:
     def __init__(self, flow: Flow, vocoder: HiFT, bucketed: bool | None = None) -> None:
         """`bucketed`: Euler steps of chunks run in buckets, on CUDA from graphs. None: as `runs_in_buckets` says."""
         self.flow = flow
-        bucketed = runs_in_buckets(flow.device) if bucketed is None else bucketed
+        bucketed = runs_in_buckets() if bucketed is None else bucketed
         self._steps = BucketedFlow(flow) if bucketed else flow
         self.vocoder = vocoder
         self._reference = ReferenceMode(flow, vocoder)

@@ -36,7 +36,7 @@ class LMRunner:
         self.model = model
         self.buffers = PlanBuffers.allocate(settings)
         self.scheduler = Scheduler(settings, self.buffers)
-        bucketed = runs_in_buckets(model.device) if bucketed is None else bucketed
+        bucketed = runs_in_buckets() if bucketed is None else bucketed
         pages = settings.n_pages + bucketed  # the last one is not the scheduler's to give
         self.cache = PagedKVCache.allocate(model.config, pages, settings.page_size, model.device, model.dtype)
         self._decodes = DecodeForward(model, self.cache, settings.n_pages) if bucketed else None

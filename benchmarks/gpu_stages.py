@@ -1,6 +1,7 @@
 """The models' stages at the published dimensions, with weights made on the card: timed after the operations.
 
-"… in buckets" is what serving runs with ANTIPHON_GRAPHS=on: inputs written into a bucket's buffers, its CUDA graph replayed, results taken out.
+"… in buckets" is what serving runs with ANTIPHON_GRAPHS=on: inputs written into a bucket's buffers, its CUDA graph
+replayed, results taken out.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 # Who knows whom: a part (the longest name that fits) and the parts of ours that it may import beside itself.
 SHARED = {
     f"antiphon.engine.{name}"
-    for name in ("arrays", "config", "device", "errors", "history", "timeline", "types", "units", "weights")
+    for name in ("arrays", "config", "device", "errors", "graphs", "history", "timeline", "types", "units", "weights")
 }
 MAY_IMPORT = {
     "antiphon.kernels": set(),

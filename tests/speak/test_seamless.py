@@ -21,7 +21,6 @@ from vocoders import NARROW, SHORT, random_vocoder
 
 from antiphon.engine.errors import InputError
 from antiphon.engine.speak.decoder import SpeechDecoder
-from antiphon.engine.speak.packing import Packing
 from antiphon.engine.speak.seamless_settings import SeamlessSettings
 from antiphon.engine.speak.stream import DecoderStream
 from antiphon.engine.speak.vocoder_stream import ContinuousVocoder
@@ -178,7 +177,17 @@ def _tensors(value: object) -> Iterator[torch.Tensor]:
 class _Still(torch.nn.Module):
     """An estimator that leaves the noise as it is."""
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor, packing: Packing) -> torch.Tensor:
+    n_rates = 1
+
+    def shifts(self, t: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(t), 1)
+
+    def of_conditions(self, conditions: torch.Tensor, rate: object) -> torch.Tensor:
+        return torch.zeros(len(conditions), 1)
+
+    def forward(
+        self, x: torch.Tensor, shifts: torch.Tensor, added: torch.Tensor, rates: Sequence[object]
+    ) -> torch.Tensor:
         return torch.zeros(len(x), TINY_FLOW.mel_bins)
 
 

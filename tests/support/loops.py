@@ -46,7 +46,7 @@ class Bench:
     def open(
         self, name: str, max_new_tokens: int = 60, temperature: float = 0.2, history: Sequence[HistoryItem] = ()
     ) -> None:
-        sampling = antiphon.SamplingParams(max_new_tokens=max_new_tokens, temperature=temperature)
+        sampling = antiphon.SamplingParams(max_new_tokens=max_new_tokens, temperature=temperature, seed=0)
         self.loop.submit(OpenDialogue(name, antiphon.SessionConfig(sampling=sampling, history=history)))
 
     def ask(self, name: str, max_new_tokens: int = 60) -> None:

@@ -84,16 +84,16 @@ FULL: Final = Scale(
     assistant_open_clips=5_000,
     repeated_phrases=1_500,
     test_clips=400,
-    copies=2,
+    copies=1,
     tokenizer=Steps(4_000, batch=24, learning_rate=1.2e-3, warm_up=200),
     f0=Steps(1_500, batch=16, learning_rate=1e-3, warm_up=50),
     vocoder=Steps(3_000, batch=8, learning_rate=1.5e-3, betas=(0.8, 0.99), clip=5.0),
-    flow=Steps(4_000, batch=6, learning_rate=1.2e-3, warm_up=200),
-    text_to_token=Steps(1_500, batch=24, learning_rate=1.5e-3),
+    flow=Steps(3_500, batch=6, learning_rate=1.2e-3, warm_up=200),
+    text_to_token=Steps(1_200, batch=24, learning_rate=1.5e-3),
     pretraining=Steps(3_000, batch=16, learning_rate=1.5e-3),
     fine_tuning=Steps(5_000, batch=8, learning_rate=1.5e-3, weight_decay=0.1),
-    judge=Steps(2_500, batch=16, learning_rate=1e-3, warm_up=200),
-    interleaved_documents=6_000,
+    judge=Steps(4_500, batch=16, learning_rate=1.5e-3, warm_up=200),
+    interleaved_documents=4_000,
 )
 
 

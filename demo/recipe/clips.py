@@ -94,9 +94,10 @@ def make_clips(
     folder.mkdir(parents=True, exist_ok=True)
     plan = json.dumps([asdict(line) for line in lines], ensure_ascii=False)
     plan_file = folder / "lines.json"
-    if plan_file.exists() and plan_file.read_text() != plan:
+    if not plan_file.exists():
+        plan_file.write_text(plan)
+    elif plan_file.read_text() != plan:  # never written twice: another run of the recipe may be reading it
         raise ValueError(f"{folder} holds clips of another plan; remove it, or give --work another folder.")
-    plan_file.write_text(plan)
     missing = [i for i in range(_shard_count(len(lines))) if not _path(folder, i, "index", "npz").exists()]
     jobs = [(folder, i, list(lines[i * _SHARD : (i + 1) * _SHARD]), rate) for i in missing]
     if jobs and workers == 0:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from goldens import golden
 from served import Refusal, Served, refusal, serving
+from tolerances import TOLERANCE
 
 import antiphon
 from antiphon.engine.config import SessionConfig
@@ -168,8 +169,8 @@ def test_tokenize_and_detokenize_are_the_two_ends_beside_running_dialogues(serve
                 assert list(both[2].history[1].interleaved_tokens.ids) == list(
                     alone[2].history[1].interleaved_tokens.ids
                 )
-                # Packed with another's, sums are rounded otherwise: a last bit of 16 may move.
-                assert np.abs(levels(both[1]) - levels(alone[1])).max() <= 2
+                moved = np.abs(levels(both[1]) - levels(alone[1])).max()
+                assert moved <= TOLERANCE["wave-in-company"] * 32_768 + 1  # and each is rounded to a level of 16 bits
             assert list(together[0][2].history[0].speech_tokens.ids) == ids
             assert list(together[2].tokens.ids) == ids
             assert together[2].audio_duration.ToMilliseconds() == round(pcm.size / 8)

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from antiphon.engine.hear.resample import resample
-from demo.recipe.spelled import alphabet, read_ctc
+from demo.judge.lexicon import lexicon, read_words
+from demo.recipe.spelled import alphabet
 
 RATE: Final = 16_000  # Hz
 BINS: Final = 64
@@ -118,7 +119,7 @@ class Judge(nn.Module):
             some = long_enough[start : start + _AT_ONCE]
             clips = [features(_at_rate(*sounds[index])).to(device) for index in some]
             for index, scores in zip(some, self(clips), strict=True):
-                texts[index] = read_ctc(scores, self.symbols)
+                texts[index] = read_words(scores, self.symbols, lexicon())
         return texts
 
 

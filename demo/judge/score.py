@@ -8,7 +8,7 @@ from demo.judge.recogniser import Judge
 from demo.recipe.clips import ClipSet
 from demo.recipe.data import Asked
 from demo.recipe.questions import Share, sounds_of
-from demo.recipe.spelled import edits, normalised, word_error_rate, words
+from demo.recipe.spelled import edits, sounds, word_error_rate, words
 
 
 def original_error(judge: Judge, clips: ClipSet, plan: Sequence[Asked]) -> float:
@@ -37,7 +37,7 @@ def shuffled_right(heard: Sequence[str], expected: Sequence[str], seed: int = 0)
 
 def error_interval(pairs: Sequence[tuple[str, str]], seed: int = 0, draws: int = 1_000) -> tuple[float, float]:
     """The bootstrap's 95 % interval of the word error rate over (given, wanted) texts (Efron 1979)."""
-    errors = np.array([edits(words(given), words(wanted)) for given, wanted in pairs])
+    errors = np.array([edits(sounds(given), sounds(wanted)) for given, wanted in pairs])
     lengths = np.array([len(words(wanted)) for _, wanted in pairs])
     chosen = np.random.default_rng(seed).integers(len(pairs), size=(draws, len(pairs)))
     rates = errors[chosen].sum(axis=1) / np.maximum(1, lengths[chosen].sum(axis=1))
@@ -50,5 +50,5 @@ def _same(given: str, wanted: str) -> bool:
 
 
 def _key(text: str) -> str:
-    """Without spaces: CTC may miss one, and no listener hears it."""
-    return normalised(text).replace(" ", "")
+    """As it sounds, without spaces: CTC may miss one, and no listener hears it."""
+    return "".join(sounds(text))

@@ -28,7 +28,7 @@ from demo.picture import spectrogram
 
 _ASKED: Final = 3
 _PAUSE: Final = 0.4  # s between the answers in the file that has them all
-_CHECKPOINT: Final = Path(__file__).parent / "checkpoint"
+CHECKPOINT: Final = Path(__file__).parent / "checkpoint"
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _tell(clip: Path, asked: str | None, heard: str | None, one: Asked, spoken: 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo.talk", description="Ask the checkpoint by voice.")
     parser.add_argument("clips", type=Path, nargs="*", metavar="CLIP", help="default: three committed questions")
-    parser.add_argument("--model", type=Path, default=_CHECKPOINT, help="default: demo/checkpoint")
+    parser.add_argument("--model", type=Path, default=CHECKPOINT, help="default: demo/checkpoint")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("out/answer.wav"), help="default: %(default)s")
     return parser.parse_args(arguments)

@@ -81,11 +81,7 @@ class Official:
 
     def answer(self, questions: Sequence[Path]) -> Batch:
         """One question for each caller, as files of f32[n] at 16 kHz."""
-        callers = [{"samples": str(path), "rate": MODEL_INPUT_RATE} for path in questions]
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({**self._about, "callers": callers}) + "\n")
-        self._process.stdin.flush()
-        told = self._told()
+        told = self._asked(questions)
         answers = tuple(
             Answered(
                 one["first_audio"],
@@ -96,6 +92,17 @@ class Official:
             for one in told["callers"]
         )
         return Batch(answers, told["wall"], told["cpu"])
+
+    def write_outputs(self, questions: Sequence[Path], path: Path) -> None:
+        """What each stage gives for each question, into an .npz file (outputs.py)."""
+        self._asked(questions, outputs=str(path))
+
+    def _asked(self, questions: Sequence[Path], **more: str) -> dict[str, Any]:
+        callers = [{"samples": str(path), "rate": MODEL_INPUT_RATE} for path in questions]
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({**self._about, "callers": callers, **more}) + "\n")
+        self._process.stdin.flush()
+        return self._told()
 
     def _told(self) -> dict[str, Any]:
         assert self._process.stdout is not None

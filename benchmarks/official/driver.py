@@ -12,6 +12,8 @@ somebody is answered waits. Requests come as lines of JSON on standard input, an
     {"callers": [{"first_audio": s, "done": s, "audio_seconds": s, "codes": [...], "ids": [...]}],
      "wall": s, "cpu": s}
 
+With "outputs": "file.npz" in a request, what each stage gives is written there instead (outputs.py).
+
 Source of the schedule: the demo's web_demo.py; nothing of it is copied.
 """
 
@@ -30,6 +32,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import outputs  # beside this file
 import torch
 
 SCHEDULE: Final = (25, 50, 100, 150, 200)  # speech tokens of each chunk, the last for all that follow
@@ -46,16 +49,26 @@ def main() -> None:
     options = parser.parse_args()
     told = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever the modules print is no answer of ours
-    checkout = options.checkout.resolve()
-    sys.path[:0] = [str(checkout), str(checkout / "cosyvoice"), str(checkout / "third_party" / "Matcha-TTS")]
-    if options.device == "cpu":
-        stay_on_the_cpu()
-    name_torchaudio()
+    make_importable(options.checkout, options.device)
     pipeline = Pipeline(options.model, options.device)
     tell(told, {name: importlib.import_module(name).__version__ for name in ("torch", "transformers", "diffusers")})
     with torch.inference_mode():  # on a CPU the demo's fade writes into what its flow returned under inference mode
         for line in sys.stdin:
-            tell(told, pipeline.answer(json.loads(line)))
+            request = json.loads(line)
+            if "outputs" in request:
+                np.savez_compressed(request["outputs"], **outputs.of_questions(pipeline, request))
+                tell(told, {"written": request["outputs"]})
+            else:
+                tell(told, pipeline.answer(request))
+
+
+def make_importable(checkout: Path, device: str) -> None:
+    """Let the checkout's modules be imported as its demo imports them, and run on `device`."""
+    checkout = checkout.resolve()
+    sys.path[:0] = [str(checkout), str(checkout / "cosyvoice"), str(checkout / "third_party" / "Matcha-TTS")]
+    if device == "cpu":
+        stay_on_the_cpu()
+    name_torchaudio()
 
 
 def tell(stream: Any, message: dict[str, Any]) -> None:
@@ -116,17 +129,17 @@ class Pipeline:
         self._device = device
         transformers = importlib.import_module("transformers")
         speech = importlib.import_module("speech_tokenizer.modeling_whisper").WhisperVQEncoder
-        self._extract = importlib.import_module("speech_tokenizer.utils").extract_speech_token
-        self._encoder = speech.from_pretrained(model / "glm-4-voice-tokenizer").eval().to(device)
+        self.extract = importlib.import_module("speech_tokenizer.utils").extract_speech_token
+        self.encoder = speech.from_pretrained(model / "glm-4-voice-tokenizer").eval().to(device)
         extractor = transformers.WhisperFeatureExtractor.from_pretrained(model / "glm-4-voice-tokenizer")
-        self._extractor = OnDevice(extractor, device)
-        self._lm = glm(transformers, model / "glm-4-voice-9b").to(device)
+        self.extractor = OnDevice(extractor, device)
+        self.lm = glm(transformers, model / "glm-4-voice-9b").to(device)
         self._streamer: Any = transformers.generation.streamers.BaseStreamer
         folder = model / "glm-4-voice-decoder"
         files = [str(folder / name) for name in ("config.yaml", "flow.pt", "hift.pt")]
-        self._decoder = importlib.import_module("flow_inference").AudioDecoder(*files, device=device)
-        self._decoder.flow.eval()  # the demo never does: its dropout is live
-        self._decoder.hift.eval()
+        self.decoder = importlib.import_module("flow_inference").AudioDecoder(*files, device=device)
+        self.decoder.flow.eval()  # the demo never does: its dropout is live
+        self.decoder.hift.eval()
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """All callers of a request, who come at once: one after the other."""
@@ -138,7 +151,7 @@ class Pipeline:
         return {"callers": answers, "wall": time.perf_counter() - began, "cpu": time.process_time() - cpu}
 
     def _turn(self, sound: torch.Tensor, rate: int, request: dict[str, Any], began: float) -> dict[str, Any]:
-        (codes,) = self._extract(self._encoder, self._extractor, [(sound, rate)])
+        (codes,) = self.extract(self.encoder, self.extractor, [(sound, rate)])
         prompt = [*request["before"], *(request["audio_base"] + code for code in codes), *request["after"]]
         ids: list[int] = []
         samples, first = 0, None
@@ -168,7 +181,7 @@ class Pipeline:
                 size = next(chunks, SCHEDULE[-1])
                 tokens = torch.tensor([waiting], device=self._device)
                 heard = torch.cat(mels, dim=-1).transpose(1, 2) if mels else torch.zeros(1, 0, MEL_BINS)
-                wave, mel = self._decoder.token2wav(
+                wave, mel = self.decoder.token2wav(
                     tokens, uuid=turn, prompt_token=spoken, prompt_feat=heard, finalize=last
                 )
                 yield wave.cpu().numpy()[0]
@@ -213,7 +226,7 @@ class Pipeline:
         def generate() -> None:
             try:
                 with torch.inference_mode():
-                    self._lm.generate(**settings)
+                    self.lm.generate(**settings)
             except BaseException as fault:
                 faults.append(fault)
                 given.put(None)

@@ -72,7 +72,7 @@ class Scale:
     fine_tuning: Steps
     judge: Steps
     interleaved_documents: int
-    ablation_share: float = 1 / 3  # of the steps, for the arms with and without interleaving
+    ablation_share: float = 0.2  # of the steps, for the arms with and without interleaving
     tokenizer_config: SpeechTokenizerConfig = field(default_factory=lambda: TOKENIZER)
     decoder_config: DecoderConfig = field(default_factory=lambda: DECODER)
     language_model_config: LanguageModelConfig = field(default_factory=lambda: LANGUAGE_MODEL)
@@ -88,11 +88,11 @@ FULL: Final = Scale(
     tokenizer=Steps(4_000, batch=24, learning_rate=1.2e-3, warm_up=200),
     f0=Steps(1_500, batch=16, learning_rate=1e-3, warm_up=50),
     vocoder=Steps(3_000, batch=8, learning_rate=1.5e-3, betas=(0.8, 0.99), clip=5.0),
-    flow=Steps(3_500, batch=6, learning_rate=1.2e-3, warm_up=200),
+    flow=Steps(2_400, batch=6, learning_rate=1.2e-3, warm_up=200),
     text_to_token=Steps(1_200, batch=24, learning_rate=1.5e-3),
     pretraining=Steps(3_000, batch=16, learning_rate=1.5e-3),
-    fine_tuning=Steps(5_000, batch=8, learning_rate=1.5e-3, weight_decay=0.1),
-    judge=Steps(4_500, batch=16, learning_rate=1.5e-3, warm_up=200),
+    fine_tuning=Steps(3_000, batch=8, learning_rate=1.5e-3, weight_decay=0.1),
+    judge=Steps(6_500, batch=16, learning_rate=1.5e-3, warm_up=200),
     interleaved_documents=4_000,
 )
 

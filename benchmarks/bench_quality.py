@@ -9,7 +9,8 @@ rates, first audio, real-time factor. `wer` compares what was heard with the ans
 the text that the model itself gave. Intervals of shares are Wilson's, those of word error rates are bootstrapped over
 the answers; `wer_seeds` are the least and the most over seeds, which change the decoder's draws alone: what lies within
 is noise. Then the joins (demo/judge/joins.py), and more than a minute of speech in one go.
-Appends to results/quality.csv and results/quality_joins.csv. `--gate` asks the committed clips alone and fails when
+Appends to results/quality.csv and results/quality_joins.csv, and draws the longest answer in results/joins-MODE.png, a
+tick where a chunk joins. `--gate` asks the committed clips alone and fails when
 understanding lies under the bar (demo/judge/bar.json). All else asks the recipe's test sets, which need espeak-ng where
 they are not at hand.
 """
@@ -34,12 +35,14 @@ from demo.judge import files, gate, joins, long_speech, sets
 from demo.judge.recogniser import Judge
 from demo.judge.score import error_interval, heard_right, shuffled_right
 from demo.judge.served import TELEPHONE, WIDE, Line, Question, Received, ask, serving
+from demo.picture import spectrogram
 from demo.recipe.questions import Share
 from demo.recipe.scales import SCALES
 from demo.recipe.spelled import word_error_rate
 
 _ROOT = Path(__file__).parents[1]
 _JOINED = 24  # answers whose joins are measured
+_PIXELS_OF_A_BIN = 2
 
 
 def main() -> int:
@@ -94,7 +97,10 @@ def _measure(judge: Judge, options: argparse.Namespace) -> int:
             minute = asyncio.run(long_speech.spoken(target, options.work, SCALES[options.scale], options.recipe_seed))
         rows.append({**where, "mode": mode, "set": "more than a minute", **_long_row(judge, minute, errors)})
         longest = sorted((one.codes for one in answered if one.codes), key=len, reverse=True)[:_JOINED]
-        measured = joins.measure([joins.decode_both_ways(decoder, codes, mode) for codes in longest])
+        joined = [joins.decode_both_ways(decoder, codes, mode) for codes in longest]
+        measured = joins.measure(joined)
+        picture = options.results / f"joins-{mode}.png"
+        spectrogram(picture, joined[0].wave, joined[0].joins, _PIXELS_OF_A_BIN)
         join_rows.append({**where, "mode": mode, "answers": len(longest), **_rounded(asdict(measured))})
         print(f"{mode}, joins of the {len(longest)} longest answers: {_listed(_rounded(asdict(measured)))}")
     append_rows(options.results / "quality.csv", rows)

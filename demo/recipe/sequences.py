@@ -29,6 +29,8 @@ _FOLLOW_UPS: Final = (0.3, 0.3)  # chance of a second turn after a sum, and of a
 # A caller asks more than one thing, and what the instruction before them costs is paid once.
 _MORE_QUESTIONS: Final = 0.55  # chance of a question after the others, about something else
 _MOST_TURNS: Final = 5
+# There are so many sums that, each question asked as often as any other, the rest would be a fifth and not be learnt.
+_SUMS_ASKED: Final = 0.4  # of the questions; the others' kinds are asked equally often
 # Adding is learnt from sums in writing, far more of them than can be spoken: a model that has seen as many as are
 # spoken knows its table by heart and no other sum.
 _SUMS_IN_PRETRAINING: Final = 0.4  # of the documents
@@ -104,7 +106,7 @@ class Dialogues:
         self._answers = answers
         self._heard = heard
         self._no_speech = no_speech
-        self._asked: list[tuple[int, Exchange]] = []  # index of the recording
+        self._asked: dict[str, list[tuple[int, Exchange]]] = defaultdict(list)  # kind → (recording, exchange)
         self._follow_ups: dict[str, list[int]] = defaultdict(list)  # question → recordings
         for index, one in enumerate(corpus.asked):
             if one.exchange is None:
@@ -112,7 +114,8 @@ class Dialogues:
             if one.exchange.kind == "memory":
                 self._follow_ups[one.exchange.question].append(index)
             else:
-                self._asked.append((index, one.exchange))
+                self._asked[one.exchange.kind].append((index, one.exchange))
+        self._others = sorted(kind for kind in self._asked if kind != "sum")
 
     def draw(self, random: np.random.Generator) -> Weighted:
         """One dialogue, or now and then written sums."""
@@ -129,9 +132,10 @@ class Dialogues:
         if not in_text and random.random() < _NO_SPEECH:
             codes = self._no_speech[int(random.integers(len(self._no_speech)))]
             return [(codes, Exchange("", domain.UNKNOWN["en"], "unknown"))]
-        recording, exchange = self._asked[int(random.integers(len(self._asked)))]
-        while in_text and exchange.kind == "unknown":
-            recording, exchange = self._asked[int(random.integers(len(self._asked)))]
+        others = [kind for kind in self._others if not (in_text and kind == "unknown")]
+        is_sum = not others or ("sum" in self._asked and random.random() < _SUMS_ASKED)
+        some = self._asked["sum" if is_sum else others[int(random.integers(len(others)))]]
+        recording, exchange = some[int(random.integers(len(some)))]
         turns = [self._turn(recording, exchange, in_text, random)]
         for chance in _FOLLOW_UPS:
             if exchange.total is None or random.random() >= chance:

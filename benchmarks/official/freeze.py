@@ -33,6 +33,7 @@ def main() -> int:
         files = [Path(folder) / f"{number}.npy" for number in range(_QUESTIONS)]
         for file, (clip, _) in zip(files, sets.listed(), strict=False):
             np.save(file, read_question(clip))
+        options.out.parent.mkdir(parents=True, exist_ok=True)
         pipeline.write_outputs(files, options.out.resolve())
         print(f"{options.out}: by {pipeline.versions}")
     return 0

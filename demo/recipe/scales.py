@@ -91,7 +91,7 @@ FULL: Final = Scale(
     flow=Steps(2_400, batch=6, learning_rate=1.2e-3, warm_up=200),
     text_to_token=Steps(1_200, batch=24, learning_rate=1.5e-3),
     pretraining=Steps(3_000, batch=16, learning_rate=1.5e-3),
-    fine_tuning=Steps(4_800, batch=8, learning_rate=1.5e-3, weight_decay=0.1),
+    fine_tuning=Steps(8_000, batch=8, learning_rate=1.5e-3, weight_decay=0.1),
     judge=Steps(6_500, batch=16, learning_rate=1.5e-3, warm_up=200),
     interleaved_documents=4_000,
 )

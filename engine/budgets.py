@@ -1,6 +1,7 @@
 """What the loop's scheduler plans within."""
 
 from antiphon.engine.config import EngineConfig
+from antiphon.engine.hear.tokenizer import FRAMES_AT_ONCE
 from antiphon.engine.speak.noise import EULER_STEPS
 from antiphon.scheduler.settings import Settings, pages_for
 
@@ -18,10 +19,12 @@ def planner_settings(config: EngineConfig, context: int) -> Settings:
         max_solves=dialogues,
         max_solve_frames=config.solve_frames,
         max_encodes=dialogues,
+        max_encode_frames=FRAMES_AT_ONCE,
         solve_steps=EULER_STEPS,
         max_repeats=1,  # a whole solve at once would stop the LM for everyone
         lm_seconds=config.lm_seconds,
         solve_seconds=config.solve_seconds,
         vocode_seconds=config.vocode_seconds,
+        encode_seconds=config.encode_seconds,
         max_unread_seconds=config.max_unread_seconds,
     )

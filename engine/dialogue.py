@@ -10,6 +10,7 @@ from antiphon.engine.config import SessionConfig
 from antiphon.engine.errors import AntiphonError, ContextOverflowError
 from antiphon.engine.events import Event, TurnsForgotten
 from antiphon.engine.hear.listener import Listener
+from antiphon.engine.hear.requests import EncodeRequest
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
 from antiphon.engine.history import HistoryItem
 from antiphon.engine.speak.chunks import ChunkJob
@@ -20,10 +21,11 @@ from antiphon.engine.think.prompt import speech_turn_so_far
 from antiphon.engine.think.runner import Row
 from antiphon.engine.think.sampling import SEED_LIMIT
 from antiphon.engine.think.sequence import LMSequence
-from antiphon.engine.turn import Phase, Turn
+from antiphon.engine.turn import Phase, Turn, Unheard
 from antiphon.engine.types import Float32Array
 from antiphon.scheduler._core import Scheduler
 from antiphon.scheduler.capacity import turns_to_drop
+from antiphon.scheduler.hearing import Hearing
 
 _ANSWER_PART: Final = 4  # an answer has this part of the context, if it wants so much: for it, old turns are forgotten
 _NOTHING: Final = Past([], [])
@@ -58,6 +60,7 @@ class Dialogue:
         self._scheduler = scheduler
         self._lm_ended = False  # of the answer under way, as the scheduler knows
         self._chunk: ChunkJob | None = None  # of it, the one that the scheduler knows of
+        self._hearing: tuple[Turn, Unheard] | None = None  # the audio that the scheduler knows of
         self._n_turns = 0
         self._past = 0  # ids of the turns that are over, with the system prompt before them
         self._has_past = False  # whether any turn has ended with an answer
@@ -134,6 +137,31 @@ class Dialogue:
         turn = self._open_turn
         assert turn is not None, f"{self.name}: a commit without input reached the engine"
         turn.commit(response_id, now)
+
+    # Hearing
+
+    def settle_hearing(self, now: float) -> None:
+        """Tell the scheduler which of the caller's audio waits now: of the turns in order, the first that has some.
+
+        A committed turn has waited since its commit, other audio since the scheduler first knew of it.
+        """
+        waiting = next(((turn, unheard) for turn in self.turns if (unheard := turn.unheard) is not None), None)
+        if waiting == self._hearing:
+            return
+        self._hearing = waiting
+        if waiting is None:
+            self._scheduler.encode(self.number, Hearing.GUESS, 0, now)
+            return
+        turn, unheard = waiting
+        since = now if turn.stopwatch is None else turn.stopwatch.started
+        self._scheduler.encode(self.number, unheard.kind, unheard.request.span.frames, since)
+
+    @property
+    def hearing(self) -> tuple[Turn, EncodeRequest]:
+        """The audio that the scheduler knows of, after its turn."""
+        assert self._hearing is not None, f"{self.name} has no audio that waits"
+        turn, unheard = self._hearing
+        return turn, unheard.request
 
     # Listening ahead
 

@@ -23,7 +23,6 @@ from antiphon.engine.device import wait_for
 from antiphon.engine.dialogue import Dialogue
 from antiphon.engine.errors import AntiphonError
 from antiphon.engine.events import AudioOutput, Event
-from antiphon.engine.hear.requests import EncodeRequest, EncodeResult
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
 from antiphon.engine.members import LoopStats, Member, Request, Result, hearing, speaking, thinking
 from antiphon.engine.messages import (
@@ -219,50 +218,44 @@ class EngineLoop:
 
     # Run
 
+    def _plan(self, lm: bool = False, speech: bool = False, hear: bool = False) -> Plan:
+        """The next forward of one part."""
+        self._scheduler.set_costs(self._meter.costs)
+        plan = self._scheduler.plan(self._clock.now(), lm=lm, speech=speech, hear=hear)
+        self._wake = plan.wake
+        for number in self._runner.buffers.dropped[: plan.dropped].tolist():
+            self._numbers[number].kv_was_dropped()
+        return plan
+
     def _hear(self) -> bool:
-        """Encode for committed turns first; where none waits, ahead of commits; where nobody does, guess at pauses."""
+        """Encode what is planned of the audio that waits, and begin the answers that waited for theirs."""
         now = self._clock.now()
         dialogues = list(self._dialogues.values())
         for dialogue in dialogues:
             if dialogue.pause_due is not None and now >= dialogue.pause_due:
                 dialogue.caller_paused()
-        turns = [(dialogue, turn) for dialogue in dialogues for turn in dialogue.turns]
-        asked = [Member(dialogue, turn, request) for dialogue, turn in turns for request in turn.encode_requests]
-        committed = [member for member in asked if member.turn.phase is Phase.ENCODING]
-        for member, result in self._encode(committed or asked):
-            self._advance(member, partial(member.turn.encoded, result))
-        guesses = [
-            Member(dialogue, turn, request)
-            for dialogue, turn in turns
-            if not asked and (request := turn.guess_request) is not None
-        ]
-        for member, result in self._encode(guesses):
-            self._advance(member, partial(member.turn.guessed, member.request, result))
+            dialogue.settle_hearing(now)
+        plan = self._plan(hear=True)
+        if plan.encodes:
+            self._encode(plan)
         for dialogue in dialogues:
             while dialogue.can_begin:
                 self._advance(Member(dialogue, dialogue.turns[0], None), dialogue.begin_next)
             dialogue.listen_ahead(now)
-        return bool(asked or guesses)
+        return plan.encodes > 0
 
-    def _encode(self, members: Sequence[Member[EncodeRequest]]) -> list[tuple[Member[EncodeRequest], EncodeResult]]:
-        if not members:
-            return []
+    def _encode(self, plan: Plan) -> None:
+        """The planned pass of the encoder."""
+        numbers = self._runner.buffers.encodes[: plan.encodes].tolist()
+        members = [Member(dialogue, *dialogue.hearing) for dialogue in map(self._numbers.__getitem__, numbers)]
         self._batches["hear"] += 1
-        spans = [member.request.span.frames for member in members]
-        count = self._meter.affordable(spans, self._config.encode_seconds)
         begun = self._clock.now()
-        results = self._run(hearing, members[:count], self._tokenizer.run)
-        self._meter.encode(sum(spans[:count]), self._clock.now() - begun)
-        return results
-
-    def _plan(self, lm: bool) -> Plan:
-        """The LM's next forward, or the decoder's."""
-        self._scheduler.set_costs(self._meter.costs)
-        plan = self._scheduler.plan(self._clock.now(), lm=lm, speech=not lm, hear=False)
-        self._wake = plan.wake
-        for number in self._runner.buffers.dropped[: plan.dropped].tolist():
-            self._numbers[number].kv_was_dropped()
-        return plan
+        heard = self._run(hearing, members, self._tokenizer.run)
+        self._meter.encode(sum(member.request.span.frames for member in members), self._clock.now() - begun)
+        places = [numbers.index(member.dialogue.number) for member, _ in heard]
+        self._scheduler.encodes_done(np.array(places, np.int32))
+        for member, result in heard:
+            self._advance(member, partial(member.turn.heard, member.request, result))
 
     def _think(self) -> bool:
         plan = self._plan(lm=True)
@@ -283,10 +276,10 @@ class EngineLoop:
         return True
 
     def _speak(self) -> bool:
-        plan = self._plan(lm=False)
+        plan = self._plan(speech=True)
         worked = plan.solves + plan.vocodes > 0
         if self._solve(plan):
-            plan = self._plan(lm=False)  # what was solved just now becomes audio at once
+            plan = self._plan(speech=True)  # what was solved just now becomes audio at once
         self._vocode(plan)
         return worked
 

@@ -51,16 +51,6 @@ class Meter:
         """A pack of so many encoder frames."""
         self._observe("encode_frame", frames, seconds)
 
-    def affordable(self, frames: Sequence[int], seconds: float) -> int:
-        """How many of some runs of encoder frames, in order, go in one pack: the first, and what fits the time."""
-        each, total, count = self._times.seconds.get("encode_frame", 0.0), 0.0, 0
-        for run in frames:
-            total += each * run
-            if count and total > seconds:
-                break
-            count += 1
-        return count
-
     @property
     def costs(self) -> Costs:
         """What the planner counts with. Of an LM row only what it adds to a forward: all rows share the weights."""

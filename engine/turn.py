@@ -3,11 +3,10 @@
     LISTENING → ENCODING → QUEUED → PREFILL → DECODING ⇄ SPEAKING → [PLAYING] → DONE
 
 It owns no model. Whoever has its next input advances it: the caller pushes audio, the loop brings encoded blocks,
-sampled ids and decoded chunks, each in a batch with other turns. It says what it waits for (`encode_requests`, then
-the answer's `wants_lm` and `chunk_job`) and returns the events its progress gives rise to.
+sampled ids and decoded chunks, each in a batch with other turns. It says what it waits for (`unheard`, then the
+answer's `wants_lm` and `chunk_job`) and returns the events its progress gives rise to.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -31,6 +30,7 @@ from antiphon.engine.speak.chunks import ChunkResult
 from antiphon.engine.stopwatch import Stage, Stopwatch
 from antiphon.engine.timeline import WaveSample, wave_seconds
 from antiphon.engine.types import Float32Array
+from antiphon.scheduler.hearing import Hearing
 
 PAUSE_SECONDS: Final = 0.2  # without audio from the caller: longer than a network's jitter
 
@@ -46,6 +46,14 @@ class Phase(Enum):
     SPEAKING = "speaking"  # the decoder: a chunk is due
     PLAYING = "playing"  # the caller, to hear the answer's end
     DONE = "done"
+
+
+@dataclass(frozen=True)
+class Unheard:
+    """Audio of a turn that waits for the tokenizer, and what for."""
+
+    kind: Hearing
+    request: EncodeRequest
 
 
 @dataclass
@@ -104,26 +112,22 @@ class Turn:
             self.input.commit()
 
     @property
-    def encode_requests(self) -> Sequence[EncodeRequest]:
-        """Blocks of audio that the tokenizer may encode now. Their results go to `encoded`, in order."""
-        return self.input.requests if isinstance(self.input, Listener) else ()
+    def unheard(self) -> Unheard | None:
+        """The audio that the tokenizer may encode next, equal until its result is there; that goes to `heard`."""
+        if not isinstance(self.input, Listener):
+            return None
+        if requests := self.input.requests:
+            return Unheard(Hearing.CLOSED if self.response_id is None else Hearing.COMMITTED, requests[0])
+        guess = self.input.guess_request
+        return None if guess is None else Unheard(Hearing.GUESS, guess)
 
-    def encoded(self, result: EncodeResult) -> list[Event]:
-        """Take an encoded block; nothing comes of it yet."""
+    def heard(self, request: EncodeRequest, result: EncodeResult) -> list[Event]:
+        """Take the ids of what was `unheard`; nothing comes of them yet."""
         assert isinstance(self.input, Listener), "only audio is encoded"
-        self.input.accept(result)
-        self._heard_more = True
-        return []
-
-    @property
-    def guess_request(self) -> EncodeRequest | None:
-        """The block that is still open, to be encoded in a pause where nothing else is."""
-        return self.input.guess_request if isinstance(self.input, Listener) else None
-
-    def guessed(self, request: EncodeRequest, result: EncodeResult) -> list[Event]:
-        """Take the answer to `guess_request`; nothing comes of it yet."""
-        assert isinstance(self.input, Listener), "only audio is encoded"
-        self.input.accept_guess(request, result)
+        if request is self.input.guess_request:
+            self.input.accept_guess(request, result)
+        else:
+            self.input.accept(result)
         self._heard_more = True
         return []
 

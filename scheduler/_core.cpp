@@ -31,6 +31,7 @@ antiphon::Settings settings_of(const py::object& given) {
     read(given, "max_solves", settings.max_solves);
     read(given, "max_solve_frames", settings.max_solve_frames);
     read(given, "max_encodes", settings.max_encodes);
+    read(given, "max_encode_frames", settings.max_encode_frames);
     read(given, "solve_steps", settings.solve_steps);
     read(given, "max_repeats", settings.max_repeats);
     read(given, "lm_seconds", settings.lm_seconds);
@@ -146,7 +147,8 @@ void bind_scheduler(py::module_& module) {
         .def("truncate", &Scheduler::truncate, py::arg("dialogue"), py::arg("length"))
         .def("drop", &Scheduler::drop, py::arg("dialogue"))
         .def("listen", &Scheduler::listen, py::arg("dialogue"), py::arg("now"))
-        .def("encode", &Scheduler::encode, py::arg("dialogue"), py::arg("frames"), py::arg("due") = antiphon::infinity)
+        .def("encode", &Scheduler::encode, py::arg("dialogue"), py::arg("hearing"), py::arg("frames"),
+             py::arg("since"))
         .def("commit", &Scheduler::commit, py::arg("dialogue"), py::arg("committed"))
         .def("chunk", &Scheduler::chunk, py::arg("dialogue"), py::arg("solve_frames"), py::arg("wave_frames"))
         .def("end", &Scheduler::end, py::arg("dialogue"))

@@ -1,10 +1,10 @@
 """The scheduler's C++ core."""
 
 from collections.abc import Sequence
-from math import inf
 
 from antiphon.scheduler.buffers import Int32Array, PlanBuffers
 from antiphon.scheduler.errors import OutOfPages as OutOfPages
+from antiphon.scheduler.hearing import Hearing
 from antiphon.scheduler.settings import Costs, Settings
 
 class PagePool:
@@ -166,8 +166,11 @@ class Scheduler:
     def listen(self, dialogue: int, now: float) -> None:
         """Its caller speaks: what ids there are may be computed ahead, where nobody else needs row, token or page."""
 
-    def encode(self, dialogue: int, frames: int, due: float = inf) -> None:
-        """So many frames of its audio wait for the encoder now; 0: none."""
+    def encode(self, dialogue: int, hearing: Hearing, frames: int, since: float) -> None:
+        """So many encoder frames of its audio wait since then, to be encoded in one pass; 0: none.
+
+        They take the place of those that waited before.
+        """
 
     def commit(self, dialogue: int, committed: float) -> None:
         """Its turn waits for an answer, since `committed`: the first audio is due `first_audio_seconds` later."""

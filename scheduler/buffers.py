@@ -47,7 +47,7 @@ class PlanBuffers:
     slots: Int32Array  # [tokens] page · page_size + offset: where each position's key and value go
     dropped: Int32Array  # dialogues whose KV was given up, in order
     paused: Int32Array  # dialogues with work that waits for their playback or their client
-    encodes: Int32Array  # dialogues whose waiting audio is encoded now
+    encodes: Int32Array  # dialogues whose waiting audio is encoded now, in order
     solves: Int32Array  # [solves] dialogues whose solve advances now
     solve_steps: Int32Array  # [solves] Euler steps each of them has done; 0: its chunk starts now
     vocodes: Int32Array  # dialogues whose solved chunk is vocoded now

@@ -56,6 +56,14 @@ inline std::int64_t checked_length(const Dialogue& dialogue, std::int64_t length
     return length;
 }
 
+inline Hearing checked_hearing(std::int64_t kind) {
+    constexpr auto last = static_cast<std::int64_t>(Hearing::guess);
+    if (kind < 0 || kind > last) {
+        refuse("hearing is " + std::to_string(kind) + "; expected 0 to " + std::to_string(last));
+    }
+    return static_cast<Hearing>(kind);
+}
+
 inline void check_phase(const Dialogue& dialogue, const char* call, std::initializer_list<Phase> phases) {
     std::string expected;
     for (const Phase phase : phases) {

@@ -26,6 +26,13 @@ inline const char* name_of(Phase phase) {
     return names[static_cast<std::size_t>(phase)];
 }
 
+// Why its audio waits for the encoder, the most urgent first. hearing.py has the same numbers.
+enum class Hearing : std::uint8_t {
+    committed,
+    closed,
+    guess,
+};
+
 // A chunk of speech between the moment its tokens are there and the moment its audio is.
 struct Chunk {
     std::int64_t solve_frames = 0;  // of the flow's call, prompt included
@@ -58,8 +65,9 @@ struct Dialogue {
     std::int64_t arrival = 0;   // the order of commits
     Playback playback;
     double unread = 0;  // seconds of audio that its client has not taken
-    std::int64_t encode_frames = 0;
-    double encode_due = infinity;
+    std::int64_t encode_frames = 0;  // of its audio, those that wait for the encoder
+    double encode_since = 0;         // when they began to
+    Hearing hearing = Hearing::committed;
     Chunk chunk;  // where has_chunk
 
     std::int64_t uncomputed() const { return total - computed; }

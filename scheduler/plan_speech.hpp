@@ -1,59 +1,28 @@
-// Which chunks start and which running solves advance, and what the vocoder and the encoder take next.
+// Which chunks start and which running solves advance, and what the vocoder takes next.
 //
 // The rules stand in reference/speech.py.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "buffers.hpp"
 #include "in_order.hpp"
 #include "memory.hpp"
+#include "within.hpp"
 
 namespace antiphon {
-
-constexpr std::int64_t unbounded = std::numeric_limits<std::int64_t>::max();  // frames
-
-// Of candidates in order, the first, and of the others those that still fit.
-class Within {
-public:
-    Within(double seconds, std::int64_t most, std::int64_t frames) : seconds_(seconds), most_(most), frames_(frames) {}
-
-    bool full() const { return chosen_ >= most_; }
-
-    double total() const { return total_; }
-
-    bool take(double cost, std::int64_t frames) {
-        if (full() || (chosen_ > 0 && !(total_ + cost <= seconds_ && frames <= frames_))) {
-            return false;
-        }
-        total_ += cost;
-        frames_ -= frames;
-        ++chosen_;
-        return true;
-    }
-
-private:
-    double seconds_;
-    std::int64_t most_;
-    std::int64_t frames_;  // that are left
-    std::int64_t chosen_ = 0;
-    double total_ = 0;
-};
 
 // Plans and holds the rows of each kind, in order.
 class SpeechPlanner {
 public:
     SpeechPlanner(Memory& memory, const Buffers& buffers)
-        : memory_(memory), buffers_(buffers), queue_(std::max(memory.settings.max_solves, memory.settings.max_encodes)) {}
+        : memory_(memory), buffers_(buffers), queue_(memory.settings.max_solves) {}
 
     const std::vector<Planned>& solves() const { return solves_; }
 
     const std::vector<Planned>& vocodes() const { return vocodes_; }
-
-    const std::vector<Planned>& encodes() const { return encodes_; }
 
     // Chooses the rows of the next Euler steps; returns how many steps they do in one go.
     std::int64_t plan_solves(double now, const Costs& costs) {
@@ -132,29 +101,6 @@ public:
         }
     }
 
-    // Chooses whose waiting audio is encoded now.
-    void plan_encodes(const Costs& costs) {
-        const Settings& settings = memory_.settings;
-        encodes_.clear();
-        queue_.clear();
-        for (std::size_t place = 0; place < memory_.dialogues.size(); ++place) {
-            Dialogue& dialogue = memory_.dialogues[place];
-            dialogue.encode_planned = false;
-            if (dialogue.encode_frames > 0) {
-                queue_.push({dialogue.encode_due, dialogue.number, static_cast<std::uint32_t>(place)});
-            }
-        }
-        Within budget(settings.encode_seconds, settings.max_encodes, unbounded);
-        for (std::size_t index = 0; index < queue_.size() && !budget.full(); ++index) {
-            Dialogue& dialogue = memory_.dialogues[queue_[index].place];
-            if (budget.take(costs.encode_frame * static_cast<double>(dialogue.encode_frames), 0)) {
-                dialogue.encode_planned = true;
-                buffers_.encodes[encodes_.size()] = dialogue.number;
-                encodes_.push_back({dialogue.number, queue_[index].place});
-            }
-        }
-    }
-
 private:
     void push(std::size_t place, double now) {
         const Dialogue& dialogue = memory_.dialogues[place];
@@ -174,7 +120,6 @@ private:
     InOrder queue_;
     std::vector<Planned> solves_;
     std::vector<Planned> vocodes_;
-    std::vector<Planned> encodes_;
 };
 
 }  // namespace antiphon

@@ -14,6 +14,7 @@
 #include "checks.hpp"
 #include "memory.hpp"
 #include "plan.hpp"
+#include "plan_hearing.hpp"
 #include "plan_lm.hpp"
 #include "plan_speech.hpp"
 
@@ -25,7 +26,7 @@ public:
     using Rows = std::optional<std::vector<std::int32_t>>;  // of a plan; none: all of them
 
     Scheduler(const Settings& settings, const Buffers& buffers)
-        : memory_(settings), buffers_(buffers), lm_(memory_, buffers), speech_(memory_, buffers) {}
+        : memory_(settings), buffers_(buffers), lm_(memory_, buffers), speech_(memory_, buffers), hearing_(memory_, buffers) {}
 
     // Looking
 
@@ -177,14 +178,14 @@ public:
         }
     }
 
-    void encode(std::int64_t number, std::int64_t frames, double due) {
+    void encode(std::int64_t number, std::int64_t hearing, std::int64_t frames, double since) {
         const std::lock_guard lock(mutex_);
         Dialogue& dialogue = memory_.find(number);
-        if (std::isnan(due)) {
-            refuse("encode is due at nan; expected a moment or inf");
-        }
-        dialogue.encode_frames = checked_count(frames, "frames");
-        dialogue.encode_due = due;
+        const Hearing kind = checked_hearing(hearing);
+        checked_count(frames, "frames");
+        dialogue.encode_since = checked_moment(since);
+        dialogue.encode_frames = frames;
+        dialogue.hearing = kind;
         dialogue.encode_planned = false;
     }
 
@@ -290,8 +291,8 @@ public:
             plan.vocodes = static_cast<std::int64_t>(speech_.vocodes().size());
         }
         if (hear) {
-            speech_.plan_encodes(costs_);
-            plan.encodes = static_cast<std::int64_t>(speech_.encodes().size());
+            hearing_.plan(costs_);
+            plan.encodes = static_cast<std::int64_t>(hearing_.encodes().size());
         }
         find_paused(now, plan);
         return plan;
@@ -324,7 +325,7 @@ public:
     }
 
     void encodes_done(const Rows& rows) {
-        for_done(speech_.encodes(), rows, [](Dialogue& dialogue) {
+        for_done(hearing_.encodes(), rows, [](Dialogue& dialogue) {
             if (dialogue.encode_planned) {
                 dialogue.encode_frames = 0;
                 dialogue.encode_planned = false;
@@ -392,6 +393,7 @@ private:
     Costs costs_;
     LMPlanner lm_;
     SpeechPlanner speech_;
+    HearingPlanner hearing_;
     std::vector<Dialogue*> extending_;
     std::int64_t arrivals_ = 0;
     std::mutex mutex_;  // a plan lets go of Python's lock

@@ -16,6 +16,7 @@ struct Settings {
     std::int64_t max_solves;
     std::int64_t max_solve_frames;
     std::int64_t max_encodes;
+    std::int64_t max_encode_frames;
     std::int64_t solve_steps;
     std::int64_t max_repeats;
     double lm_seconds;

@@ -25,6 +25,7 @@ class Settings:
     max_solves: int = 64  # rows of one Euler step, and of one vocoder pass
     max_solve_frames: int = MOST_SLOTS  # mel frames, prompts included, of one Euler step: what fits into memory
     max_encodes: int = 64  # dialogues in one encoder pass
+    max_encode_frames: int = MOST_SLOTS  # encoder frames of one pass: what fits into memory
     solve_steps: int = 10  # Euler steps of a solve
     max_repeats: int = MOST_SLOTS  # Euler steps that one plan asks of a row
     lm_seconds: float = inf  # one LM forward; a prefill gets a page's worth of ids whatever the time

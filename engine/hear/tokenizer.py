@@ -25,7 +25,7 @@ from antiphon.engine.weights.names import speech_tokenizer_name
 from antiphon.engine.weights.read_configs import read_speech_tokenizer_config
 from antiphon.engine.weights.reader import open_safetensors
 
-_FRAMES_AT_ONCE: Final = 8 * (SEGMENT_SAMPLES // FRAME_SAMPLES)  # encoder frames of one forward: eight whole segments
+FRAMES_AT_ONCE: Final = 8 * (SEGMENT_SAMPLES // FRAME_SAMPLES)  # encoder frames of one forward: eight whole segments
 
 
 class SpeechTokenizer:
@@ -104,7 +104,7 @@ class SpeechTokenizer:
         pack: list[EncodeRequest] = []
         frames = 0
         for request in requests:
-            if pack and frames + request.span.frames > _FRAMES_AT_ONCE:
+            if pack and frames + request.span.frames > FRAMES_AT_ONCE:
                 results += self._forward(pack)
                 pack, frames = [], 0
             pack.append(request)

@@ -4,7 +4,9 @@
     dialogue    one dialogue's state: positions, phase, deadlines, playback, its chunk
     memory      every dialogue's pages: reserving, sharing, dropping
     lm          which positions the next LM forward computes
-    speech      which chunks start, which solves advance, what is vocoded and encoded
+    speech      which chunks start, which solves advance, what is vocoded
+    hearing     whose audio is encoded
+    within      the budget that rows of both are taken from
     scheduler   the calls, as `antiphon.scheduler._core.Scheduler` has them
 
 Serving never runs it. It takes time linear in everything, often several times over.

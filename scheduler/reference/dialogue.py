@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
 
+from antiphon.scheduler.hearing import Hearing
 from antiphon.scheduler.settings import Costs, Settings
 
 
@@ -76,7 +77,8 @@ class Dialogue:
     playback: Playback = field(default_factory=Playback)
     unread: float = 0.0  # seconds of audio that its client has not taken
     encode_frames: int = 0  # of audio that wait for the encoder
-    encode_due: float = inf
+    encode_since: float = 0.0  # when they began to
+    hearing: Hearing = Hearing.COMMITTED
     encode_planned: bool = False
     chunk: Chunk | None = None
 

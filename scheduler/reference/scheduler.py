@@ -7,11 +7,13 @@ from math import inf, isfinite
 import numpy as np
 
 from antiphon.scheduler.buffers import Int32Array, PlanBuffers
+from antiphon.scheduler.hearing import Hearing
 from antiphon.scheduler.reference.dialogue import Chunk, Dialogue, Phase, Playback
+from antiphon.scheduler.reference.hearing import plan_encodes
 from antiphon.scheduler.reference.lm import LMPlanning
 from antiphon.scheduler.reference.memory import Memory
 from antiphon.scheduler.reference.page_pool import PagePool
-from antiphon.scheduler.reference.speech import paused, plan_encodes, plan_solves, plan_vocodes
+from antiphon.scheduler.reference.speech import paused, plan_solves, plan_vocodes
 from antiphon.scheduler.settings import MOST_SLOTS, Costs, Settings
 
 
@@ -143,12 +145,10 @@ class Scheduler:
             found.phase, found.since, found.touched = Phase.LISTENING, moment, moment
             found.past = found.total
 
-    def encode(self, dialogue: int, frames: int, due: float = inf) -> None:
+    def encode(self, dialogue: int, hearing: int, frames: int, since: float) -> None:
         found = self._memory.find(dialogue)
-        if due != due:
-            raise ValueError("encode is due at nan; expected a moment or inf")
-        found.encode_frames = _count(frames, "frames")
-        found.encode_due = due
+        kind, count, moment = _hearing(hearing), _count(frames, "frames"), _moment(since)
+        found.hearing, found.encode_frames, found.encode_since = kind, count, moment
         found.encode_planned = False
 
     def commit(self, dialogue: int, committed: float) -> None:
@@ -313,6 +313,12 @@ def _count(n: int, what: str) -> int:
     if not 0 <= n <= MOST_SLOTS:
         raise ValueError(f"{n} {what}; expected 0 to {MOST_SLOTS}")
     return n
+
+
+def _hearing(kind: int) -> Hearing:
+    if not 0 <= kind < len(Hearing):
+        raise ValueError(f"hearing is {kind}; expected 0 to {len(Hearing) - 1}")
+    return Hearing(kind)
 
 
 def _length(dialogue: Dialogue, length: int) -> int:

@@ -1,4 +1,4 @@
-"""Which chunks start and which running solves advance, and what the vocoder and the encoder take next.
+"""Which chunks start and which running solves advance, and what the vocoder takes next.
 
 1. Everything goes by due time, within a bounded number of seconds, and of frames in one solve; the first in order goes
    whatever it costs. An answer that has run dry is due again only some time later: what is broken already must not
@@ -9,32 +9,13 @@
    between.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import inf
 
 from antiphon.scheduler.reference.dialogue import Chunk, Dialogue
 from antiphon.scheduler.reference.lm import Key, affordable
+from antiphon.scheduler.reference.within import within
 from antiphon.scheduler.settings import Costs, Settings
-
-
-def within(
-    seconds: float,
-    most: int,
-    candidates: Sequence[Dialogue],
-    cost: Callable[[Dialogue], float],
-    frames: Callable[[Dialogue], int] = lambda _: 0,
-    most_frames: float = inf,
-) -> tuple[list[Dialogue], float]:
-    """Of candidates in order, the first, and of the others those that still fit; what they cost together."""
-    chosen: list[Dialogue] = []
-    total, taken = 0.0, 0
-    for dialogue in candidates:
-        fits = total + cost(dialogue) <= seconds and taken + frames(dialogue) <= most_frames
-        if len(chosen) < most and (not chosen or fits):
-            total += cost(dialogue)
-            taken += frames(dialogue)
-            chosen.append(dialogue)
-    return chosen, total
 
 
 def chunk_of(dialogue: Dialogue) -> Chunk:
@@ -101,24 +82,6 @@ def plan_vocodes(
     )
     for dialogue in rows:
         chunk_of(dialogue).vocoding = True
-    return rows
-
-
-def plan_encodes(dialogues: Sequence[Dialogue], settings: Settings, costs: Costs) -> list[Dialogue]:
-    """Whose waiting audio is encoded now."""
-    waiting = []
-    for dialogue in dialogues:
-        dialogue.encode_planned = False
-        if dialogue.encode_frames > 0:
-            waiting.append(dialogue)
-    rows, _ = within(
-        settings.encode_seconds,
-        settings.max_encodes,
-        sorted(waiting, key=lambda dialogue: (dialogue.encode_due, dialogue.number)),
-        lambda dialogue: costs.encode_frame * dialogue.encode_frames,
-    )
-    for dialogue in rows:
-        dialogue.encode_planned = True
     return rows
 
 

@@ -81,7 +81,7 @@ def test_a_turn_that_raises_wherever_it_stands_ends_alone(
 ) -> None:
     bench = Bench(parts)
     method, owner = {
-        "hear": ("encoded", Turn),
+        "hear": ("heard", Turn),
         "begin": ("begin_next", Dialogue),
         "sampled": ("sampled", Turn),
         "spoken": ("spoken", Turn),

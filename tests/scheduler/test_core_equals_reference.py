@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scheduler_pair import SchedulerPair
 
+from antiphon.scheduler.hearing import Hearing
 from antiphon.scheduler.settings import Costs, Settings
 
 DIALOGUES = 5
@@ -27,7 +28,7 @@ one_call = st.one_of(
     st.tuples(st.just("truncate"), number, few),
     st.tuples(st.just("drop"), number),
     st.tuples(st.just("listen"), number, time),
-    st.tuples(st.just("encode"), number, few, st.sampled_from([0.5, inf, nan])),
+    st.tuples(st.just("encode"), number, st.integers(-1, 3), few, time),
     st.tuples(st.just("commit"), number, time),
     st.tuples(st.just("chunk"), number, st.sampled_from([0, 1, 7, 40, 90]), st.sampled_from([0, 3, 50, 400, -2])),
     st.tuples(st.just("end"), number),
@@ -44,6 +45,10 @@ one_call = st.one_of(
 )
 # What a loop does after a plan: everything comes out well, and every finished row gets its next id.
 step = st.tuples(st.just("step"), time)
+# Audio that waits, so that traces come to where it competes.
+voice = st.tuples(
+    st.just("voice"), number, st.sampled_from(Hearing), st.integers(1, 9), st.sampled_from([0.0, 0.25, 1.0])
+)
 # A turn as it goes, so that traces come to where KV is dropped and chunks are solved.
 turn = st.tuples(st.just("turn"), number, time, st.integers(1, 9), st.sampled_from(["listen", "commit"]))
 
@@ -57,7 +62,8 @@ budgets = st.builds(
     max_tokens=st.integers(1, 12),
     max_solves=st.integers(1, 3),
     max_solve_frames=st.sampled_from([1, 60, 2**31 - 1]),
-    max_encodes=st.integers(1, 2),
+    max_encodes=st.integers(1, 3),
+    max_encode_frames=st.sampled_from([1, 8, 2**31 - 1]),
     solve_steps=st.integers(1, 3),
     max_repeats=st.integers(1, 3),
     lm_seconds=st.sampled_from([0.0, 0.3, inf]),
@@ -79,7 +85,7 @@ costs = st.builds(
 
 
 @settings(max_examples=300, deadline=None)
-@given(budgets, costs, st.lists(st.one_of(one_call, step, step, turn), max_size=50))
+@given(budgets, costs, st.lists(st.one_of(one_call, step, step, voice, voice, turn), max_size=50))
 def test_core_equals_its_twin(budget: Settings, cost: Costs, calls: list[tuple]) -> None:  # type: ignore[type-arg]
     pair = SchedulerPair(budget)
     pair.call("set_costs", cost)
@@ -90,6 +96,10 @@ def test_core_equals_its_twin(budget: Settings, cost: Costs, calls: list[tuple])
             pair.call(begin, dialogue, now)
             pair.call("extend", dialogue, ids)
             pair.call("chunk", dialogue, 30, 40)
+        elif name == "voice":
+            dialogue, kind, frames, since = arguments
+            pair.call("open", dialogue, since)
+            pair.call("encode", dialogue, kind, frames, since)
         elif name == "step":
             pair.step(*arguments)
         else:
@@ -116,6 +126,7 @@ def test_long_conversations_keep_both_equal(seed: int) -> None:
             lm_seconds=0.05,
             solve_seconds=0.02,
             vocode_seconds=0.01,
+            encode_seconds=0.05,
             max_lead_seconds=chance.choice([0.5, 2.0]),
             max_unread_seconds=2.0,
         )
@@ -141,7 +152,7 @@ def _behave(pair: SchedulerPair, dialogue: int, now: float, chance: random.Rando
         case "listen":
             pair.call("listen", dialogue, now)
             pair.call("extend", dialogue, chance.randint(1, 9))
-            pair.call("encode", dialogue, chance.randint(0, 400), chance.choice([inf, now + 1]))
+            pair.call("encode", dialogue, chance.choice(list(Hearing)), chance.randint(0, 400), now)
         case "commit":
             pair.call("extend", dialogue, chance.randint(1, 6))
             pair.call("commit", dialogue, now)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from antiphon.scheduler._core import Plan, Scheduler
 from antiphon.scheduler.buffers import PlanBuffers
+from antiphon.scheduler.hearing import Hearing
 from antiphon.scheduler.settings import Costs, Settings
 
 
@@ -44,6 +45,18 @@ class Bench:
         plan = self.core.plan(now, lm=False)
         rows: list[int] = self.buffers.solves[: plan.solves].tolist()
         self.core.solves_done()
+        return rows
+
+    def voice(self, dialogue: int, kind: Hearing, frames: int = 100, since: float = 0.0) -> None:
+        """A dialogue whose audio waits for the encoder."""
+        self.core.open(dialogue, since)
+        self.core.encode(dialogue, kind, frames, since)
+
+    def encodes(self) -> list[int]:
+        """The dialogues of the next encoder pass, which then succeeds."""
+        plan = self.core.plan(0.0, lm=False, speech=False)
+        rows: list[int] = self.buffers.encodes[: plan.encodes].tolist()
+        self.core.encodes_done()
         return rows
 
 
@@ -157,6 +170,38 @@ def test_a_chunk_without_frames_to_solve_goes_to_the_vocoder_at_once() -> None:
     bench.core.chunk(1, 0, 40)
     plan = bench.core.plan(0.0)
     assert (plan.solves, plan.vocodes) == (0, 1)
+
+
+def test_committed_turns_are_heard_first_then_closed_blocks_and_guesses_where_nothing_else_waits() -> None:
+    bench = Bench()
+    bench.voice(1, Hearing.GUESS, since=0.0)
+    bench.voice(2, Hearing.CLOSED, since=2.0)
+    bench.voice(3, Hearing.COMMITTED, since=5.0)
+    bench.voice(4, Hearing.CLOSED, since=1.0)
+    bench.voice(5, Hearing.COMMITTED, since=4.0)
+    assert [bench.encodes() for _ in range(4)] == [[5, 3], [4, 2], [1], []]
+    bench.core.encode(1, Hearing.GUESS, 50, 6.0)
+    bench.core.encode(2, Hearing.CLOSED, 50, 6.0)
+    bench.core.encode(2, Hearing.CLOSED, 0, 6.0)
+    assert bench.encodes() == [1], "the other's audio waits no more"
+
+
+def test_an_encoder_pass_keeps_to_its_time_and_frames_but_for_the_first() -> None:
+    bench = Bench(costs=Costs(encode_frame=1e-3), encode_seconds=0.25, max_encode_frames=220)
+    for dialogue, frames in ((1, 900), (2, 100), (3, 200), (4, 110), (5, 20)):
+        bench.voice(dialogue, Hearing.CLOSED, frames, since=float(dialogue))
+    passes = [bench.encodes() for _ in range(4)]
+    assert passes == [[1], [2, 4], [3, 5], []], "the long one by itself, and what fits beside those that come first"
+
+
+def test_audio_that_was_not_encoded_well_is_planned_again_and_what_replaced_it_too() -> None:
+    bench = Bench()
+    bench.voice(1, Hearing.CLOSED)
+    bench.voice(2, Hearing.CLOSED)
+    bench.core.plan(0.0)
+    bench.core.encode(2, Hearing.COMMITTED, 30, 1.0)  # while the pass is under way
+    bench.core.encodes_done(np.array([1], np.int32))
+    assert [bench.encodes() for _ in range(3)] == [[2], [1], []]
 
 
 def test_who_is_far_ahead_of_playback_pauses_until_the_time_the_plan_names() -> None:

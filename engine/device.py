@@ -31,12 +31,6 @@ def resolve_device(name: str | torch.device) -> torch.device:
     return device
 
 
-def wait_for(device: torch.device) -> None:
-    """Return once the device has done all it was given; the CPU has."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def resolve_dtype(name: str | torch.dtype) -> torch.dtype:
     """The dtype called `name`: "float32" (the definition of correct) or "bfloat16". Raises InputError for another."""
     if isinstance(name, torch.dtype) and name in DTYPES.values():

@@ -1,8 +1,9 @@
 """The engine loop: take in → plan → run → hand out, for every dialogue of one device.
 
-Work of one kind is one packed forward, whoever it belongs to; the scheduler plans its rows. Nothing here waits for a
-caller: inputs arrive as messages, events leave through `report`, and a dialogue whose caller reads too slowly is passed
-over until it has caught up.
+Work of one kind is one packed forward, whoever it belongs to; the scheduler plans its rows. On a GPU speech has a lane
+of its own, which the loop waits for only where there is nothing to hear or to think. Nothing here waits for a caller:
+inputs arrive as messages, events leave through `report`, and a dialogue whose caller reads too slowly is passed over
+until it has caught up.
 """
 
 import logging
@@ -19,12 +20,13 @@ from antiphon.engine.budgets import planner_settings
 from antiphon.engine.clips import Clips
 from antiphon.engine.clock import Clock
 from antiphon.engine.config import EngineConfig
-from antiphon.engine.device import wait_for
 from antiphon.engine.dialogue import Dialogue
 from antiphon.engine.errors import AntiphonError
 from antiphon.engine.events import AudioOutput, Event
+from antiphon.engine.forwards import Forwards
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
-from antiphon.engine.members import LoopStats, Member, Request, Result, hearing, speaking, thinking
+from antiphon.engine.lanes import new_lane
+from antiphon.engine.members import LoopStats, Member, hearing, speaking, thinking
 from antiphon.engine.messages import (
     AudioRead,
     CallerPaused,
@@ -48,9 +50,8 @@ from antiphon.engine.messages import (
 )
 from antiphon.engine.meter import Meter, squared_share
 from antiphon.engine.shared_prompts import SharedPrompts
-from antiphon.engine.speak.chunks import Solving
+from antiphon.engine.speak.chunks import ChunkResult, Solving
 from antiphon.engine.speak.decoder import SpeechDecoder
-from antiphon.engine.stopwatch import Stage
 from antiphon.engine.think.language_model import LanguageModel
 from antiphon.engine.think.runner import LMRunner
 from antiphon.engine.timeline import WaveSample
@@ -91,6 +92,10 @@ class EngineLoop:
         self._clips = Clips(tokenizer, decoder, config, report)
         self._runner = LMRunner(lm.model, planner_settings(config, lm.config.context))
         self._scheduler = self._runner.scheduler
+        self._thinking_lane, self._speaking_lane = (new_lane(decoder.device, clock) for _ in range(2))
+        self._hearing, self._thinking = (Forwards(self._thinking_lane, self._fail) for _ in range(2))
+        self._solving, self._vocoding = (Forwards(self._speaking_lane, self._fail) for _ in range(2))
+        self._speech_under_way: list[Callable[[], bool]] = []  # what to do once it is over, in order
         page_size, context = config.page_size, lm.config.context
         self._prompts = SharedPrompts(self._scheduler, page_size, least_pages=pages_for(context, page_size))
         self._meter = Meter(squared_share(decoder.flow.estimator))
@@ -129,11 +134,14 @@ class EngineLoop:
 
     def step(self) -> bool:
         """One round. Returns whether anything was done; if not, nothing will be until the next command or pause."""
-        took = self._take_in()
-        heard = self._hear()
-        thought = self._think()
-        spoke = self._speak()
-        clipped = self._clips.step()
+        with self._thinking_lane.entered():
+            took = self._take_in()
+            heard = self._hear()
+            thought = self._think()
+        with self._speaking_lane.entered():
+            self._speaking_lane.follow(self._thinking_lane)  # a stream is opened where its turn begins
+            spoke = self._speak(wait=not (took or heard or thought))
+            clipped = self._clips.step()
         return took or heard or thought or spoke or clipped
 
     # Take in
@@ -249,9 +257,8 @@ class EngineLoop:
         numbers = self._runner.buffers.encodes[: plan.encodes].tolist()
         members = [Member(dialogue, *dialogue.hearing) for dialogue in map(self._numbers.__getitem__, numbers)]
         self._batches["hear"] += 1
-        begun = self._clock.now()
-        heard = self._run(hearing, members, self._tokenizer.run)
-        self._meter.encode(sum(member.request.span.frames for member in members), self._clock.now() - begun)
+        heard, seconds = self._hearing.run(hearing, members, self._tokenizer.run)
+        self._meter.encode(sum(member.request.span.frames for member in members), seconds)
         places = [numbers.index(member.dialogue.number) for member, _ in heard]
         self._scheduler.encodes_done(np.array(places, np.int32))
         for member, result in heard:
@@ -266,54 +273,83 @@ class EngineLoop:
         ends = self._runner.buffers.lm_ends[: plan.lm_rows]
         decodes = int(ends[np.diff(self._runner.buffers.cu_seqlens[: plan.lm_rows + 1]) == 1].sum())
         self._batches["lm"] += 1
-        begun = self._clock.now()
-        sampled = self._run(thinking, rows, self._runner.step)
-        self._meter.lm(decodes, plan.lm_tokens - decodes, self._clock.now() - begun)
+        sampled, seconds = self._thinking.run(thinking, rows, self._runner.step)
+        self._meter.lm(decodes, plan.lm_tokens - decodes, seconds)
         for member, token in sampled:
             self._prompts.offer(member.dialogue)
             if token is not None:
                 self._advance(member, partial(member.turn.sampled, token, self._clock.now()))
         return True
 
-    def _speak(self) -> bool:
+    def _speak(self, wait: bool) -> bool:
+        """The decoder's next forwards. Those a GPU is still at are waited for with `wait` alone: the LM need not."""
+        if not (wait or self._speech_is_over):
+            return True
+        worked = bool(self._speech_under_way)
+        self._take_speech()
         plan = self._plan(speech=True)
-        worked = plan.solves + plan.vocodes > 0
-        if self._solve(plan):
+        worked |= plan.solves + plan.vocodes > 0
+        self._solve(plan)
+        if self._speech_is_over and self._take_speech():  # as on the CPU always
             plan = self._plan(speech=True)  # what was solved just now becomes audio at once
         self._vocode(plan)
+        if self._speech_is_over:
+            self._take_speech()
         return worked
 
-    def _solve(self, plan: Plan) -> bool:
-        """The planned Euler steps. Returns whether a solve is done with them."""
+    @property
+    def _speech_is_over(self) -> bool:
+        return self._solving.are_over and self._vocoding.are_over
+
+    def _take_speech(self) -> bool:
+        """Wait for the decoder's forwards and take what they made. Returns whether a solve is done with its steps."""
+        under_way, self._speech_under_way = self._speech_under_way, []
+        return any([take() for take in under_way])
+
+    def _solve(self, plan: Plan) -> None:
+        """The planned Euler steps."""
         numbers = self._runner.buffers.solves[: plan.solves].tolist()
-        begun = self._clock.now()
-        self._begin(numbers)
+        if not numbers:
+            return
+        self._begin(numbers, self._solving)
         for _ in range(plan.solve_repeats):
             running = [self._solvings[number] for number in numbers if number in self._solvings]
             self._batches["speak"] += 1
-            for member, solving in self._run(speaking, running, self._decoder.advance):
+            for member, solving in self._solving.launch(speaking, running, self._decoder.advance):
                 self._solvings[member.dialogue.number] = replace(member, request=solving)
-        advanced = [place for place, number in enumerate(numbers) if number in self._solvings]
-        frames = [self._solvings[numbers[place]].request.job.flow_frames for place in advanced]
-        self._meter.solve(frames * plan.solve_repeats, self._clock.now() - begun)
+        solved = [self._solvings[number].request for number in numbers if number in self._solvings]
+        frames = [solving.job.flow_frames for solving in solved] * plan.solve_repeats
+        self._speech_under_way.append(partial(self._solved, numbers, frames))
+
+    def _solved(self, numbers: Sequence[int], frames: Sequence[int]) -> bool:
+        """The planned Euler steps are over. Returns whether a solve is done with them."""
+        self._meter.solve(frames, self._solving.settle())
+        advanced = [place for place, number in enumerate(numbers) if number in self._solvings]  # others were cancelled
         self._scheduler.solves_done(np.array(advanced, np.int32))
         return any(self._solvings[numbers[place]].request.is_done for place in advanced)
 
     def _vocode(self, plan: Plan) -> None:
+        """The planned pass of the vocoder."""
         numbers = self._runner.buffers.vocodes[: plan.vocodes].tolist()
-        begun = self._clock.now()
-        self._begin(numbers)  # those that need nothing of the flow
+        if not numbers:
+            return
+        self._begin(numbers, self._vocoding)  # those that need nothing of the flow
         solved = [self._solvings[number] for number in numbers if number in self._solvings]
-        spoken = self._run(speaking, solved, self._decoder.finish)
+        spoken = self._vocoding.launch(speaking, solved, self._decoder.finish)
+        self._speech_under_way.append(partial(self._spoken, numbers, spoken))
+
+    def _spoken(self, numbers: Sequence[int], spoken: Sequence[tuple[Member[Solving], ChunkResult]]) -> bool:
+        """The planned pass of the vocoder is over. Returns False: it does no steps."""
         made = [(result.job.flow_frames, result.job.wave_frames) for _, result in spoken]
-        self._meter.vocode(made, self._clock.now() - begun)
+        self._meter.vocode(made, self._vocoding.settle())
         places = [numbers.index(member.dialogue.number) for member, _ in spoken]
         self._scheduler.vocodes_done(np.array(places, np.int32))
         for member, result in spoken:
             self._solvings.pop(member.dialogue.number, None)
             self._advance(member, partial(member.turn.spoken, result, self._clock.now()))
+        return False
 
-    def _begin(self, numbers: Sequence[int]) -> None:
+    def _begin(self, numbers: Sequence[int], forwards: Forwards) -> None:
         """Prepare the chunks of those dialogues whose solve has not begun."""
         jobs = [
             Member(dialogue, turn, answer.chunk_job)
@@ -323,34 +359,9 @@ class EngineLoop:
             for turn, answer in [dialogue.running]
             if answer.chunk_job is not None
         ]
-        for member, solving in self._run(speaking, jobs, self._decoder.begin):
-            self._solvings[member.dialogue.number] = Member(member.dialogue, member.turn, solving)
-
-    def _run(
-        self,
-        stage: Callable[[Turn], Stage],
-        members: Sequence[Member[Request]],
-        forward: Callable[[Sequence[Request]], Sequence[Result]],
-    ) -> list[tuple[Member[Request], Result]]:
-        """One packed forward of what `members` ask for, each with its result.
-
-        Where the batch raises, each member is run by itself, so that only the turn whose own request raises is lost.
-        """
-        begun = self._clock.now()
-        stages = [stage(member.turn) for member in members]
-        try:
-            results = list(zip(members, forward([member.request for member in members]), strict=True))
-            wait_for(self._decoder.device)  # a GPU may still be at it
-        except Exception as error:  # whatever a stage raises, it must not end the other callers' dialogues
-            if len(members) > 1:
-                return [one for member in members for one in self._run(stage, [member], forward)]
-            for member in members:
-                self._fail(member.dialogue, member.turn, error)
-            return []
-        seconds = self._clock.now() - begun
-        for member, kind in zip(members, stages, strict=True):
-            member.turn.spent(kind, seconds)
-        return results
+        if jobs:
+            for member, solving in forwards.launch(speaking, jobs, self._decoder.begin):
+                self._solvings[member.dialogue.number] = Member(member.dialogue, member.turn, solving)
 
     def _advance(self, member: Member[Any], take: Callable[[], Sequence[Event]]) -> None:
         """Let a turn take its next input and hand out what comes of it. Whatever it raises ends this turn alone."""

@@ -22,6 +22,7 @@ from antiphon.engine.errors import InputError
 
 Key = TypeVar("Key", bound=Hashable)
 Buffers = TypeVar("Buffers")
+Output = TypeVar("Output")  # tensors
 
 VARIABLE: Final = "ANTIPHON_GRAPHS"  # "on": buckets, and on CUDA graphs of them
 _WARM_UPS: Final = 2  # before a capture: kernels are compiled, and libraries take their workspaces
@@ -46,7 +47,7 @@ def bucket_of(count: int) -> int:
     return power * 3 // 4 if power >= 4 and count <= power * 3 // 4 else power
 
 
-class BucketedForward(Generic[Key, Buffers]):
+class BucketedForward(Generic[Key, Buffers, Output]):
     """One forward in the buffers of its buckets; on CUDA from a graph of each. Not for several threads at once.
 
     Buckets share their graphs' memory: an output stands until the next call, of any bucket.
@@ -55,7 +56,7 @@ class BucketedForward(Generic[Key, Buffers]):
     def __init__(
         self,
         allocate: Callable[[Key], Buffers],  # a bucket's buffers, of surplus alone: the forward must run on them
-        forward: Callable[[Buffers], torch.Tensor],  # reads nothing from the device
+        forward: Callable[[Buffers], Output],  # reads nothing from the device
         device: torch.device,
         most: int = 64,  # buckets kept: those used last
     ) -> None:
@@ -63,10 +64,10 @@ class BucketedForward(Generic[Key, Buffers]):
         self._forward = forward
         self._device = device
         self._most = most
-        self._buckets: OrderedDict[Key, _Bucket[Buffers]] = OrderedDict()
+        self._buckets: OrderedDict[Key, _Bucket[Buffers, Output]] = OrderedDict()
         self._pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
 
-    def __call__(self, key: Key, fill: Callable[[Buffers], None]) -> torch.Tensor:
+    def __call__(self, key: Key, fill: Callable[[Buffers], None]) -> Output:
         """The forward's output once `fill` has written the inputs. What `fill` leaves out stays as it was."""
         bucket = self._buckets.pop(key, None)
         if bucket is None:
@@ -80,15 +81,15 @@ class BucketedForward(Generic[Key, Buffers]):
         return bucket.run()
 
 
-class _Bucket(Generic[Buffers]):
+class _Bucket(Generic[Buffers, Output]):
     """Buffers, and the graph that was captured on them, if one was."""
 
-    def __init__(self, buffers: Buffers, forward: Callable[[Buffers], torch.Tensor]) -> None:
+    def __init__(self, buffers: Buffers, forward: Callable[[Buffers], Output]) -> None:
         self.buffers = buffers
         self._forward = forward
-        self._captured: tuple[torch.cuda.CUDAGraph, torch.Tensor] | None = None
+        self._captured: tuple[torch.cuda.CUDAGraph, Output] | None = None
 
-    def run(self) -> torch.Tensor:
+    def run(self) -> Output:
         if self._captured is None:
             return self._forward(self.buffers)
         graph, output = self._captured

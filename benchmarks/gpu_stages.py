@@ -16,7 +16,10 @@ from antiphon.engine.speak.chunks import Steps
 from antiphon.engine.speak.decoder import SpeechDecoder
 from antiphon.engine.speak.flow import Flow, FlowRequest
 from antiphon.engine.speak.flow_buckets import BucketedFlow
+from antiphon.engine.speak.reach import FilterSpans, Span
 from antiphon.engine.speak.vocoder import HiFT
+from antiphon.engine.speak.vocoder_buckets import BucketedVocoder
+from antiphon.engine.speak.vocoder_window import FilterWindow
 from antiphon.engine.think.decode import DecodeForward, PlannedRows
 from antiphon.engine.think.kv_cache import PAGE_SIZE, PackedBatch, PagedKVCache, bytes_per_token
 from antiphon.engine.think.model import GLM
@@ -102,9 +105,15 @@ def _speaking(size: str, device: torch.device, dtype: torch.dtype) -> Iterator[S
             yield Stage("flow", case, partial(_solve, flow, flow, requests), None)
             yield Stage("flow in buckets", case, partial(_solve, flow, buckets, requests), None)
     pair = (torch.zeros(config.flow.mel_bins, _FRAMES), torch.zeros(_FRAMES * _HOP))
+    spans = FilterSpans.of(vocoder.config, Span(0, _FRAMES * _HOP), _FRAMES)
+    window = FilterWindow(
+        spans, torch.zeros(_FRAMES, config.flow.mel_bins, device=device), torch.zeros(_FRAMES * _HOP, device=device)
+    )
+    passes = BucketedVocoder(vocoder)
     for dialogues in (1, 8, 32):
-        vocode = partial(decoder.vocode_batch, [pair] * dialogues)
-        yield Stage("vocoder", f"{_FRAMES} frames, {dialogues} dialogues", vocode, None)
+        case = f"{_FRAMES} frames, {dialogues} dialogues"
+        yield Stage("vocoder", case, partial(decoder.vocode_batch, [pair] * dialogues), None)
+        yield Stage("vocoder in buckets", case, partial(passes.waves, [window] * dialogues), None)
 
 
 def _lm_step(model: GLM, ids: torch.Tensor, batch: PackedBatch, cache: PagedKVCache) -> torch.Tensor:

@@ -63,32 +63,43 @@ class SourceStretch:
 
 def make_sources(module: HarmonicSource, stretches: Sequence[SourceStretch]) -> list[tuple[torch.Tensor, SourceState]]:
     """f32[frames · hop] of each stretch, each of another turn, and that turn's state after its final frames."""
-    config, device = module.config, stretches[0].f0.device
+    device = stretches[0].f0.device
     packing = Packing.of([len(one.f0) for one in stretches], device)
     states = [one.state for one in stretches]
-    phase = torch.stack([2 * torch.pi * state.turns + state.offsets for state in states])
-    noise = _noise(states, packing, config.hop, config.harmonics + 1)
-    f0 = torch.cat([one.f0 for one in stretches])
-    made = module(f0, phase.float(), noise, packing.cu_seqlens).split([n * config.hop for n in packing.lengths])
-    return [(source, _after(one, module)) for source, one in zip(made, stretches, strict=True)]
-
-
-def _noise(states: Sequence[SourceState], packing: Packing, hop: int, sines: int) -> torch.Tensor:
-    """f32[ΣT · hop, sines]: normal number `sample · sines + k` of the turn is harmonic k's at that sample."""
-    device = packing.cu_seqlens.device
-    values = packing.rows * hop * sines
-    drawn = counter_normal(
+    source = packed_source(
+        module,
+        torch.cat([one.f0 for one in stretches]),
+        torch.stack([state.turns for state in states]),
+        torch.stack([state.offsets for state in states]),
         torch.tensor([state.seed for state in states], device=device),
-        torch.tensor([state.frames * hop * sines for state in states], device=device),
-        packing.cu_seqlens * (hop * sines),
-        stream=_NOISE,
-        rows=values,
+        torch.tensor([state.frames for state in states], device=device),
+        packing.cu_seqlens,
     )
-    return drawn.view(packing.rows * hop, sines)
+    made = source.split([n * module.config.hop for n in packing.lengths])
+    return [(rows, after_stretch(module, one)) for rows, one in zip(made, stretches, strict=True)]
 
 
-def _after(stretch: SourceStretch, module: HarmonicSource) -> SourceState:
-    """The state when the stretch's final frames have been made."""
+def packed_source(
+    module: HarmonicSource,
+    f0: torch.Tensor,  # f32[ΣT] Hz
+    turns: torch.Tensor,  # f64[S, harmonics + 1], as in `SourceState`
+    offsets: torch.Tensor,  # f64[S, harmonics + 1]
+    seeds: torch.Tensor,  # i64[S]
+    frames: torch.Tensor,  # i64[S]: where in its turn each sequence begins
+    cu_seqlens: torch.Tensor,  # i32[S + 1], in frames
+) -> torch.Tensor:
+    """f32[ΣT · hop]. Normal number `sample · sines + k` of a turn is the noise of its harmonic k at that sample."""
+    config = module.config
+    sines = config.harmonics + 1
+    values = config.hop * sines  # of a frame's noise
+    noise = counter_normal(seeds, frames * values, cu_seqlens * values, stream=_NOISE, rows=len(f0) * values)
+    phase = 2 * torch.pi * turns + offsets
+    source: torch.Tensor = module(f0, phase.float(), noise.view(len(f0) * config.hop, sines), cu_seqlens)
+    return source
+
+
+def after_stretch(module: HarmonicSource, stretch: SourceStretch) -> SourceState:
+    """The turn's state when the stretch's final frames have been made."""
     config, state = module.config, stretch.state
     f0 = stretch.f0[: stretch.final]
     harmonics = torch.arange(1, config.harmonics + 2, dtype=f0.dtype, device=f0.device)

@@ -37,6 +37,8 @@ from antiphon.engine.speak.seamless_settings import SeamlessSettings
 from antiphon.engine.speak.seamless_stream import SeamlessStream
 from antiphon.engine.speak.stream import DecoderStream
 from antiphon.engine.speak.vocoder import HiFT
+from antiphon.engine.speak.vocoder_buckets import BucketedVocoder
+from antiphon.engine.speak.vocoder_passes import VocoderPasses
 from antiphon.engine.types import ArrayLike, Float32Array
 from antiphon.engine.weights.convert import fold_weight_norm
 from antiphon.engine.weights.fill import fill, unfilled
@@ -44,21 +46,24 @@ from antiphon.engine.weights.names import official_flow_name, rename_flow
 from antiphon.engine.weights.read_configs import read_decoder_config
 from antiphon.engine.weights.reader import open_pickle
 
-_MODES_KEPT: Final = 8  # each holds the vocoder's F0 predictor once more
+_MODES_KEPT: Final = 8  # those used last
 
 
 class SpeechDecoder:
     """Flow and vocoder of one `glm-4-voice-decoder` folder."""
 
     def __init__(self, flow: Flow, vocoder: HiFT, bucketed: bool | None = None) -> None:
-        """`bucketed`: Euler steps of chunks run in buckets, on CUDA from graphs. None: as `runs_in_buckets` says."""
+        """`bucketed`: Euler steps of chunks, and the vocoder of seamless ones, run in buckets, on CUDA from graphs.
+        None: as `runs_in_buckets` says.
+        """
         self.flow = flow
         bucketed = runs_in_buckets() if bucketed is None else bucketed
         self._steps = BucketedFlow(flow) if bucketed else flow
         self.vocoder = vocoder
         self._reference = ReferenceMode(flow, vocoder)
+        passes = BucketedVocoder(vocoder) if bucketed else VocoderPasses(vocoder)
         # One for all turns of the same settings: their chunks go through in one pack.
-        self._seamless = lru_cache(maxsize=_MODES_KEPT)(partial(SeamlessMode, flow, vocoder))
+        self._seamless = lru_cache(maxsize=_MODES_KEPT)(partial(SeamlessMode, flow, passes))
 
     @classmethod
     def load(

@@ -40,6 +40,10 @@ class Span:
         """Beginning at a multiple of `to`."""
         return Span(self.first // to * to, self.end)
 
+    def rounded(self, to: int) -> "Span":
+        """Beginning and ending at multiples of `to`."""
+        return Span(self.first // to * to, -(-self.end // to) * to)
+
 
 @dataclass(frozen=True)
 class StageSpans:
@@ -60,7 +64,7 @@ class FilterSpans:
     """What the filter needs for one stretch of the wave."""
 
     mel: Span  # frames
-    samples: Span  # of the source, from a multiple of the iSTFT's hop
+    samples: Span  # of the source, between multiples of the iSTFT's hop
     spectrum: Span  # rows: all that the stages need
     stages: tuple[StageSpans, ...]
     head: Span  # rows of the inverse transform
@@ -82,7 +86,7 @@ class FilterSpans:
         samples = Span(spectrum.first * hop - half + 1, (spectrum.end - 1) * hop + half)
         return cls(
             mel=out.wider(_OUTER_TAPS).within(frames),
-            samples=samples.within(config.hop * frames).aligned(hop),
+            samples=samples.rounded(hop).within(config.hop * frames),
             spectrum=spectrum,
             stages=tuple(stages),
             head=head,

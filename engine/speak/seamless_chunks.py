@@ -28,7 +28,7 @@ from antiphon.engine.speak.flow_window import (
     start_windows,
 )
 from antiphon.engine.speak.seamless_settings import SeamlessSettings
-from antiphon.engine.speak.vocoder import HiFT
+from antiphon.engine.speak.vocoder_passes import VocoderPasses
 from antiphon.engine.speak.vocoder_stream import ContinuousVocoder, VocoderJob, VocoderState
 from antiphon.engine.timeline import first_mel_frame_of
 
@@ -74,12 +74,14 @@ class SeamlessResult(ChunkResult):
 class SeamlessMode(SpeakingMode):
     """Seamless streaming with given settings over one flow and one vocoder."""
 
-    def __init__(self, flow: Flow, vocoder: HiFT, settings: SeamlessSettings) -> None:
+    def __init__(self, flow: Flow, passes: VocoderPasses, settings: SeamlessSettings) -> None:
         """Raises InputError for a look-ahead that does not fit the vocoder."""
         self.settings = settings
         self._flow = flow
         self._window = WindowSettings(settings.prompt_tokens, settings.held_back_frames, settings.history_tokens)
-        self._vocoder = ContinuousVocoder(vocoder, look_ahead=settings.look_ahead, provisional=settings.provisional)
+        self._vocoder = ContinuousVocoder(
+            passes.vocoder, look_ahead=settings.look_ahead, provisional=settings.provisional, passes=passes
+        )
 
     def new_turn(self, seed: int) -> SeamlessState:
         """A turn before its first token. Raises InputError for a seed that is not 0 to 2⁶³ − 1."""

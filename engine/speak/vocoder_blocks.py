@@ -28,11 +28,16 @@ class F0Predictor(nn.Module):
         self,
         mel: torch.Tensor,  # f32[ΣT, mel_bins]
         cu_seqlens: torch.Tensor,  # i32[S + 1]
+        gaps: torch.Tensor | None = None,  # bool[ΣT, 1]: rows of nobody, between stretches and beyond them
     ) -> torch.Tensor:
-        """Return f32[ΣT] in Hz, never negative."""
-        x = mel
+        """Return f32[ΣT] in Hz, never negative. With `gaps` stretches of one sequence come out as if each were alone;
+        in the gaps is nothing of use.
+        """
+        x = mel if gaps is None else mel.masked_fill(gaps, 0)
         for convolution in self.condnet.values():
             x, _ = convolution(x, cu_seqlens, activation="elu")
+            if gaps is not None:
+                x = x.masked_fill(gaps, 0)
         # A convolution of one tap takes each sequence alone: a matrix product would round by the batch's size.
         f0, _ = packed_conv1d(x, self.classifier.weight[:, :, None], self.classifier.bias, cu_seqlens)
         return f0[:, 0].abs()

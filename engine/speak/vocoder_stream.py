@@ -21,7 +21,6 @@ A state in each of the filter's 54 convolutions would save no more than that, an
 for every provisional frame.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -33,7 +32,8 @@ from antiphon.engine.speak.inputs import checked_mel
 from antiphon.engine.speak.packing import Packing
 from antiphon.engine.speak.reach import FilterSpans, Reach, Span
 from antiphon.engine.speak.vocoder import HiFT
-from antiphon.engine.speak.vocoder_window import FilterWindow, filter_windows
+from antiphon.engine.speak.vocoder_passes import SourceWindow, VocoderPasses
+from antiphon.engine.speak.vocoder_window import FilterWindow
 from antiphon.engine.types import ArrayLike, Float32Array
 
 
@@ -75,16 +75,23 @@ class VocoderResult:
 class ContinuousVocoder:
     """The vocoder for turns that are spoken piece by piece, several at once. Holds nothing of any turn."""
 
-    def __init__(self, vocoder: HiFT, *, look_ahead: int | None = None, provisional: int = 0) -> None:
+    def __init__(
+        self,
+        vocoder: HiFT,
+        *,
+        look_ahead: int | None = None,
+        provisional: int = 0,
+        passes: VocoderPasses | None = None,
+    ) -> None:
         """`look_ahead`: mel frames known beyond a frame that is spoken, None for as many as it takes to be exact.
-        `provisional`: how many of them, the last ones, may be provisional.
+        `provisional`: how many of them, the last ones, may be provisional. `passes`: this vocoder's, shared with
+        others, or in buckets; None: its own, without.
 
         Raises InputError where fewer final frames than F0 looks ahead are left of the look-ahead: the source of what
         is spoken must be final.
         """
         self.vocoder = vocoder
-        # In float64: a phase adds up the rounding of F0, which hangs on how the mel is cut: 2e-4 in the wave in 20 s.
-        self._f0_predictor = copy.deepcopy(vocoder.f0_predictor).double()
+        self._passes = passes or VocoderPasses(vocoder)
         self.reach = Reach.of(vocoder.config, len(vocoder.f0_predictor.condnet))
         self.look_ahead = self.reach.look_ahead if look_ahead is None else look_ahead
         self.provisional = provisional
@@ -122,7 +129,7 @@ class ContinuousVocoder:
         sources = self._sources(pieces)
         spoken = [i for i, piece in enumerate(pieces) if piece.spoken_to > piece.state.spoken]
         windows = [pieces[i].window(self.vocoder, sources[i].source) for i in spoken]
-        waves = dict(zip(spoken, filter_windows(self.vocoder, windows), strict=True)) if windows else {}
+        waves = dict(zip(spoken, self._passes.waves(windows), strict=True)) if windows else {}
         return [
             VocoderResult(waves.get(i, piece.mel.new_zeros(0)), piece.after(self, sources[i]))
             for i, piece in enumerate(pieces)
@@ -133,15 +140,10 @@ class ContinuousVocoder:
         """f32[frames · hop]: the wave of a whole turn's mel f32[mel_bins, frames] at once. The pieces must equal it."""
         rows = mel.t()
         cu_seqlens = Packing.of([len(rows)], rows.device).cu_seqlens
-        f0 = self._f0(rows, cu_seqlens)
+        f0 = self._passes.f0(rows, cu_seqlens)
         [(source, _)] = make_sources(self.vocoder.m_source, [SourceStretch(self.begin(seed).source_state, f0, len(f0))])
         wave: torch.Tensor = self.vocoder(rows, source, cu_seqlens)
         return wave
-
-    def _f0(self, rows: torch.Tensor, cu_seqlens: torch.Tensor) -> torch.Tensor:
-        """f32[ΣT] Hz of mel f32[ΣT, mel_bins], rounded but once."""
-        f0: torch.Tensor = self._f0_predictor(rows.double(), cu_seqlens)
-        return f0.float()
 
     def _sources(self, pieces: Sequence["_Piece"]) -> list["_Source"]:
         """The source each piece knows, with what is new of it, packed over the pieces that have some."""
@@ -149,21 +151,11 @@ class ContinuousVocoder:
         sources = [_Source(piece.state.source, piece.state.source, piece.state.source_state) for piece in pieces]
         if not new:
             return sources
-        windows = [pieces[i].f0_window for i in new]
-        rows = [pieces[i].mel_of(window) for i, window in zip(new, windows, strict=True)]
-        packing = Packing.of([len(piece) for piece in rows], rows[0].device)
-        f0s = torch.split(self._f0(torch.cat(rows), packing.cu_seqlens), list(packing.lengths))
-        stretches = []
-        for i, window, f0 in zip(new, windows, f0s, strict=True):
-            wanted = pieces[i].new_source
-            cut = f0[wanted.first - window.first : wanted.end - window.first]
-            stretches.append(SourceStretch(pieces[i].state.source_state, cut, pieces[i].source_final - wanted.first))
         hop = self.vocoder.config.hop
-        for i, stretch, (made, after) in zip(
-            new, stretches, make_sources(self.vocoder.m_source, stretches), strict=True
-        ):
-            kept = pieces[i].state.source
-            sources[i] = _Source(torch.cat([kept, made]), torch.cat([kept, made[: stretch.final * hop]]), after)
+        made = self._passes.sources([pieces[i].source_window for i in new])
+        for i, (source, after) in zip(new, made, strict=True):
+            kept, final = pieces[i].state.source, pieces[i].new_final * hop
+            sources[i] = _Source(torch.cat([kept, source]), torch.cat([kept, source[:final]]), after)
         return sources
 
 
@@ -214,9 +206,17 @@ class _Piece:
         return Span(first, max(first, self.source_final, heard))
 
     @property
-    def f0_window(self) -> Span:
-        """Frames that the F0 of `new_source` looks at."""
-        return self.new_source.wider(self.reach.f0).within(self.known)
+    def new_final(self) -> int:
+        """How many of them, from the first, are made for good."""
+        return self.source_final - self.new_source.first
+
+    @property
+    def source_window(self) -> SourceWindow:
+        """What makes `new_source`, of the frames that its F0 looks at."""
+        made = self.new_source
+        seen = made.wider(self.reach.f0).within(self.known)
+        own = Span(made.first - seen.first, made.end - seen.first)
+        return SourceWindow(self.state.source_state, self.mel_of(seen), own, self.new_final)
 
     def mel_of(self, span: Span) -> torch.Tensor:
         """f32[span, mel_bins]."""

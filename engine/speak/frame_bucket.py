@@ -1,0 +1,32 @@
+"""How many turns and how many of their mel frames one pass of the vocoder takes, in steps that turns share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from antiphon.engine.graphs import bucket_of
+
+_LEAST_FRAMES: Final = 32  # so that short stretches share their buckets
+
+
+@dataclass(frozen=True)
+class FrameBucket:
+    """Stretches of turns, and of nobody: of these there is at least one, and the last takes what frames are left.
+
+    So at most a third of the stretches is surplus besides that one, and at most a third of the frames besides one a
+    stretch of nobody and what the least bucket has over.
+    """
+
+    stretches: int  # those of nobody included
+    frames: int  # of all stretches
+
+    @classmethod
+    def of(cls, lengths: Sequence[int]) -> "FrameBucket":
+        """The least that holds stretches of these lengths, in frames."""
+        stretches = bucket_of(len(lengths) + 1)
+        return cls(stretches, bucket_of(max(sum(lengths) + stretches - len(lengths), _LEAST_FRAMES)))
+
+    def filled(self, lengths: Sequence[int]) -> list[int]:
+        """`lengths` and those of nobody: one frame each, the last the rest."""
+        spare = self.stretches - len(lengths) - 1
+        return [*lengths, *[1] * spare, self.frames - sum(lengths) - spare]

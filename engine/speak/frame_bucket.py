@@ -13,8 +13,8 @@ _LEAST_FRAMES: Final = 32  # so that short stretches share their buckets
 class FrameBucket:
     """Stretches of turns, and of nobody: of these there is at least one, and the last takes what frames are left.
 
-    So at most a third of the stretches is surplus besides that one, and at most a third of the frames besides one a
-    stretch of nobody and what the least bucket has over.
+    At most 35 % of a pass is nobody's where stretches have 50 frames or more, 17 % in the mean over 1 to 64 turns.
+    Shorter ones may come to fewer frames than the least bucket has.
     """
 
     stretches: int  # those of nobody included

@@ -71,17 +71,17 @@ def test_lengths_that_differ_little_share_a_bucket() -> None:
     assert FrameBucket(4, 384).filled([100, 90]) == [100, 90, 1, 193]
 
 
-@pytest.mark.parametrize(("tokens", "share"), [(10, 0.5), (25, 0.45), (50, 0.4)])
-def test_what_a_bucket_wastes_is_bounded(tokens: int, share: float) -> None:
+@pytest.mark.parametrize("frames", [50, 64, 86, 172])
+def test_little_more_than_a_third_of_a_bucket_is_nobodys(frames: int) -> None:
     """Of the rows at the last stage's rate, where nearly all of the arithmetic is."""
-    config, frames = VocoderConfig(), round(tokens * 6.89)
+    config = VocoderConfig()
     with torch.device("meta"):
         filters = BucketedFilter(HiFT(config))
     for turns in range(1, 65):
         spans = [_spans(config, 200, 200 + frames, 400 + frames)] * turns
         held = sum(map(len, spans_of(config, spans).stages[-1].joined))
         size = filters._sizes(FrameBucket.of([frames] * turns)).stages[-1].joined
-        assert 1 - held / size <= share, f"{turns} turns of {frames} frames: {held} of {size} rows"
+        assert held >= 0.65 * size, f"{turns} turns of {frames} frames: {held} of {size} rows"
 
 
 def _poisoned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ import torch
 
 from antiphon.kernels.sample.philox import uniform
 
-_CANDIDATES: Final = 1_024  # a nucleus is rarely larger; sorting a whole vocabulary of 168,960 takes many times longer
+# Of the highest, sorted: a nucleus is rarely larger, and sorting a whole vocabulary of 168,960 takes many times longer.
+LARGEST_NUCLEUS: Final = 1_024
 
 
 def sample(
@@ -46,7 +47,7 @@ def _keep_top_p(scores: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
     if not bool(limited.any()):
         return scores
     total = scores.logsumexp(-1, keepdim=True)
-    highest = scores.topk(min(_CANDIDATES, scores.shape[1])).values
+    highest = scores.topk(min(LARGEST_NUCLEUS, scores.shape[1])).values
     cumulative = (highest - total).exp().cumsum(-1)
     if bool(((cumulative[:, -1] < p) & limited).any()):  # some nucleus is larger than that
         highest = scores.sort(descending=True).values

@@ -11,10 +11,16 @@ _CODES: Final = 16_384
 _WIDTH: Final = 1_280
 
 
-def _case(rows: int, what: str) -> Case:
+def _case(rows: int, what: str, *, between: bool = False) -> Case:
+    """`between`: vectors lie halfway between two codes, and the bounds decide none of them."""
+
     def make(device: torch.device) -> Call:
         codebook = torch.randn(_CODES, _WIDTH, device=device)
-        return Call((codebook[:rows] + 0.5 * torch.randn(rows, _WIDTH, device=device), codebook))
+        near = codebook[:rows]
+        if between:
+            near = (near + codebook[_CODES // 2 : _CODES // 2 + rows]) / 2
+            return Call((near + 1e-3 * torch.randn(rows, _WIDTH, device=device), codebook))
+        return Call((near + 0.5 * torch.randn(rows, _WIDTH, device=device), codebook))
 
     return Case(
         f"{rows:,} vectors: {what}",
@@ -40,4 +46,9 @@ def _groups_measured(x: torch.Tensor, codebook: torch.Tensor) -> str:
     return f"groups measured a row: mean {measured.mean():.2f}, most {measured.max():.0f}; {more:.1%} more than one"
 
 
-CASES: Final = (_case(50, "4 s"), _case(1_600, "32 callers' 4 s"))
+CASES: Final = (
+    _case(50, "4 s"),
+    _case(1_600, "32 callers' 4 s"),
+    _case(50, "4 s, no row decided by the bounds", between=True),
+    _case(1_600, "32 callers' 4 s, no row decided by the bounds", between=True),
+)

@@ -75,7 +75,7 @@ def make_sources(module: HarmonicSource, stretches: Sequence[SourceStretch]) -> 
         torch.tensor([state.frames for state in states], device=device),
         packing.cu_seqlens,
     )
-    made = source.split([n * module.config.hop for n in packing.lengths])
+    made = torch.split(source, [n * module.config.hop for n in packing.lengths])
     return [(rows, after_stretch(module, one)) for rows, one in zip(made, stretches, strict=True)]
 
 

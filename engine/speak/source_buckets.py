@@ -50,9 +50,9 @@ class BucketedSource:
         lengths = [len(window.made) for window in windows]
         bucket = FrameBucket.of(lengths)
         f0, source = self._run(bucket, lambda inputs: self._fill(inputs, bucket, windows))
-        f0s = f0[: sum(lengths)].clone().split(lengths)
+        f0s = torch.split(f0[: sum(lengths)].clone(), lengths)
         hop = self._module.config.hop
-        made = source[: sum(lengths) * hop].clone().split([length * hop for length in lengths])
+        made = torch.split(source[: sum(lengths) * hop].clone(), [length * hop for length in lengths])
         return [
             (rows, after_stretch(self._module, window.stretch(own)))
             for rows, own, window in zip(made, f0s, windows, strict=True)

@@ -48,10 +48,14 @@ class VocoderPasses:
     def sources(self, windows: Sequence[SourceWindow]) -> list[tuple[torch.Tensor, SourceState]]:
         """f32[made · hop] of each window, each of another turn, and that turn's state after its final frames."""
         packing = Packing.of([len(window.mel) for window in windows], windows[0].mel.device)
-        f0s = torch.split(self.f0(torch.cat([window.mel for window in windows]), packing.cu_seqlens), packing.lengths)
+        f0 = self.f0(torch.cat([window.mel for window in windows]), packing.cu_seqlens)
+        f0s = torch.split(f0, list(packing.lengths))
         return make_sources(
             self.vocoder.m_source,
-            [window.stretch(f0[window.made.first : window.made.end]) for window, f0 in zip(windows, f0s, strict=True)],
+            [
+                window.stretch(own[window.made.first : window.made.end])
+                for window, own in zip(windows, f0s, strict=True)
+            ],
         )
 
     def waves(self, windows: Sequence[FilterWindow]) -> list[torch.Tensor]:

@@ -42,7 +42,7 @@ class Served:
         given = [(f"grpc.{name}", value) for name, value in options.items()]
         return grpc.aio.insecure_channel(self.target, options=[*given, ("grpc.use_local_subchannel_pool", 1)])
 
-    async def is_idle(self, seconds: float = 5.0) -> bool:
+    async def is_idle(self, seconds: float = 60.0) -> bool:
         """Whether all calls end, and the engine holds nothing, within some time."""
 
         def held() -> bool:

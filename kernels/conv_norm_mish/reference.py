@@ -28,7 +28,11 @@ def conv_norm_mish(
         y = F.conv1d(batch.transpose(1, 2), weight, bias, padding=1)
         if parts is not None:
             y = y + next(parts).transpose(1, 2)
-        y = F.mish(F.group_norm(y, groups, norm_weight, norm_bias, eps)).transpose(1, 2)
+        if y[0].numel() > groups:
+            y = F.group_norm(y, groups, norm_weight, norm_bias, eps)
+        else:  # a value a group is its own mean; torch refuses to say so
+            y = norm_bias[None, :, None].expand_as(y)
+        y = F.mish(y).transpose(1, 2)
         if shift is not None:
             y = y + shift[first : first + len(batch), None]
         outputs.append(y.reshape(-1, y.shape[2]))

@@ -36,7 +36,7 @@ def _norm_arguments(rows: int, width: int, channels: int) -> list[torch.Tensor]:
 @pytest.mark.parametrize(
     ("lengths", "width", "channels", "groups"),
     # The interpreter's tiles have 16 rows; 16 tiles' statistics are merged at a time.
-    [([1], 20, 32, 4), ([17], 33, 40, 1), ([15, 1, 16, 260], 16, 32, 4), ([16, 15], 5, 40, 1)],
+    [([1], 20, 32, 4), ([1], 20, 8, 8), ([17], 33, 40, 1), ([15, 1, 16, 260], 16, 32, 4), ([16, 15], 5, 40, 1)],
 )
 def test_conv_norm_mish(lengths: list[int], width: int, channels: int, groups: int) -> None:
     arguments = _norm_arguments(sum(lengths), width, channels)

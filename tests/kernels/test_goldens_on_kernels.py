@@ -1,0 +1,38 @@
+"""The official code's smallest outputs, on our kernels in Triton's interpreter: the goldens hold on either backend."""
+
+import json
+
+import numpy as np
+from compare import assert_close
+from goldens import golden
+from interpreter import interpreted
+from speech_tokenizers import clip, expected, tokenizer
+from tolerances import TOLERANCE
+
+from antiphon import LanguageModel, SpeechDecoder
+
+
+def test_the_speech_tokenizer() -> None:
+    with interpreted():
+        ids = tokenizer(20).encode(*clip("short_0p3s"))
+    assert ids == expected(20)["clips"]["short_0p3s"]["ids"]
+
+
+def test_the_language_model() -> None:
+    lm = LanguageModel.load(golden("lm"))
+    prompt = json.loads(golden("lm/expected.json").read_text())["prompts"]["short_text"]["prompt"]
+    with np.load(golden("lm/expected_logits.npz")) as logits:
+        wanted = logits["short_text"]
+    with interpreted():
+        actual = lm.logits(prompt)
+    assert_close(actual, wanted, TOLERANCE["logits"])
+
+
+def test_the_speech_decoder() -> None:
+    decoder = SpeechDecoder.load(golden("decoder"))
+    with np.load(golden("decoder/oneshot.npz")) as arrays:
+        token, mel, f0, source, wave = (arrays[f"n1/{name}"] for name in ("token", "mel", "f0", "source", "wave"))
+    with interpreted():
+        assert_close(decoder.mel(token), mel, TOLERANCE["mel"], "mel")
+        assert_close(decoder.f0(mel), f0, TOLERANCE["f0"], "F0")
+        assert_close(decoder.vocode(mel, source), wave, TOLERANCE["wave-from-mel"], "wave")

@@ -116,7 +116,7 @@ def _tables(figures: Mapping[str, Any]) -> list[str]:
 
 
 def _ablation(stages: Mapping[str, Any]) -> str:
-    """What pre-training and interleaved documents give, each arm with a third of the steps."""
+    """What pre-training and interleaved documents give, each arm with `ablation_share` of the steps."""
     arms = stages.get("ablation", {})
     if not arms:
         return ""

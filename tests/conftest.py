@@ -1,4 +1,4 @@
-"""One thread for the tests' tiny models, and Triton's interpreter for the kernels.
+"""One thread for the tests' tiny models, Triton's interpreter for the kernels, and files handed out in their order.
 
 A second thread gains nothing on them, and where the cores are shared it spins for its turn: twelve times as long was
 measured. `OMP_NUM_THREADS`, when set, is kept.
@@ -9,5 +9,12 @@ imports triton. On a machine with a GPU, TRITON_INTERPRET=0 runs the same tests'
 
 import os
 
+import pytest
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported, and by the tests' child processes
 os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """xdist would leave the files of fewest tests for last: one long test would end the run beside an idle core."""
+    config.option.loadscopereorder = False

@@ -1,7 +1,7 @@
 """Kernels on the CPU, through Triton's interpreter, and inputs that betray a read they should not make."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any
 from unittest import mock
@@ -10,16 +10,22 @@ import numpy as np
 import torch
 
 from antiphon.kernels.registry import use_backend
+from antiphon.kernels.targets import Target, compiling_for
 
 
 @contextmanager
-def interpreted() -> Iterator[None]:
-    """Within the block operations that have a kernel run it in Triton's interpreter (tests/conftest.py turns it on)."""
+def interpreted(tiles_of: Target | None = None) -> Iterator[None]:
+    """Within the block operations that have a kernel run it in Triton's interpreter (tests/conftest.py turns it on).
+
+    Their tiles are the interpreter's, small so that few rows have edges, or those of a card: larger, so fewer, and
+    whole models are through sooner.
+    """
     from triton.runtime.interpreter import InterpreterBuilder
 
     _patch_once()
     patches = mock.patch.multiple(InterpreterBuilder, create_dot=_dot, cast_impl=_cast)
-    with use_backend("triton"), torch.inference_mode(), patches:
+    tiles = nullcontext() if tiles_of is None else compiling_for(tiles_of)
+    with use_backend("triton"), tiles, torch.inference_mode(), patches:
         yield
 
 

@@ -19,7 +19,7 @@ def test_vocoder() -> None:
     cu_seqlens = torch.tensor([0, 3, 4, 6], dtype=torch.int32)
     with torch.inference_mode():
         f0, wave = vocoder.f0_predictor(mel, cu_seqlens), vocoder(mel, source, cu_seqlens)
-    with interpreted():
+    with interpreted("sm_90"):
         assert_close(vocoder.f0_predictor(mel, cu_seqlens), f0, TOLERANCE["f0"], "f0")
         assert_close(vocoder(mel, source, cu_seqlens), wave, TOLERANCE["wave-from-mel"], "wave")
 
@@ -29,7 +29,7 @@ def test_flow() -> None:
     requests = [FlowRequest([3, 1]), FlowRequest([1])]
     with torch.inference_mode():
         expected = flow.step(flow.start(requests))
-    with interpreted():
+    with interpreted("sm_90"):
         solves = flow.step(flow.start(requests))
     for solve, wanted in zip(solves, expected, strict=True):
         assert_close(solve.x, wanted.x, TOLERANCE["velocity"], "x after a step")

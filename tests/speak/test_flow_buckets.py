@@ -68,7 +68,7 @@ def test_a_step_in_a_bucket_on_the_kernels_equals_one_without_on_torch(monkeypat
     with torch.inference_mode():
         solves = flow.start([FlowRequest([1])])
         [without] = flow.step(solves)
-    with interpreted():
+    with interpreted("sm_90"):
         [inside] = BucketedFlow(flow).step(solves)
     assert_close(inside.x, without.x, TOLERANCE["velocity"], "x after a step")
 

@@ -137,7 +137,7 @@ def test_a_stretch_is_the_same_bits_in_a_bucket_on_the_kernels(monkeypatch: pyte
     windows = _windows(SHORT, [(0, 3, 40), (9, 11, 40), (38, 40, 40)])  # at a turn's begin, within, and at its end
     with torch.inference_mode():
         expected = VocoderPasses(vocoder).waves(windows)
-    with interpreted():
+    with interpreted("sm_90"):
         without, inside = VocoderPasses(vocoder).waves(windows), BucketedVocoder(vocoder).waves(windows)
     for on_torch, one, other in zip(expected, without, inside, strict=True):
         assert_close(other, on_torch, TOLERANCE["wave-from-mel"], "wave")

@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -21,23 +20,14 @@ from antiphon.engine.errors import AntiphonError
 from antiphon.engine.hear.codec import read_audio, write_wav
 from antiphon.engine.units import OUTPUT_RATE
 from antiphon.engine.weights.manifest import MANIFEST_FILE
-from antiphon.events import AudioOutput, ResponseCompleted, TextDelta, Timing
 from demo.judge import files, sets
 from demo.judge.recogniser import Judge
 from demo.picture import spectrogram
+from demo.turn import Turn, one_turn
 
 _ASKED: Final = 3
 _PAUSE: Final = 0.4  # s between the answers in the file that has them all
 CHECKPOINT: Final = Path(__file__).parent / "checkpoint"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question and its answer."""
-
-    text: str
-    wave: np.ndarray  # f32[n] at 22.05 kHz
-    timing: Timing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,12 +44,11 @@ def _talk(options: argparse.Namespace) -> int:
     questions = [(path, None) for path in options.clips] or sets.listed()[:_ASKED]
     judge = files.load() if (files.WEIGHTS / MANIFEST_FILE).is_file() else None
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    config = antiphon.SessionConfig(sampling=antiphon.SamplingParams(temperature=0.0, max_new_tokens=400))
     answers = []
     with antiphon.Engine.load(options.model, options.device) as engine:
         for number, (clip, text) in enumerate(questions, start=1):
             pcm, rate = read_audio(clip)
-            one = asyncio.run(_ask(engine, config, pcm[0], rate))
+            one = asyncio.run(one_turn(engine, pcm[0], rate))
             path = options.out.with_stem(f"{options.out.stem}-{number}")
             write_wav(path, one.wave, OUTPUT_RATE)
             _tell(clip, text, _heard(judge, pcm[0], rate), one, _heard(judge, one.wave, OUTPUT_RATE), path)
@@ -73,38 +62,19 @@ def _talk(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _ask(engine: antiphon.Engine, config: antiphon.SessionConfig, pcm: np.ndarray, rate: int) -> Asked:
-    text: list[str] = []
-    waves = [np.zeros(0, np.float32)]
-    async with engine.session(config) as session:
-        await session.push_audio(pcm, rate)
-        await session.commit()
-        async for event in session.events():
-            match event:
-                case TextDelta():
-                    text.append(event.text)
-                case AudioOutput():
-                    waves.append(event.samples)
-                case ResponseCompleted():
-                    if event.failure is not None:
-                        raise AntiphonError(event.failure.message)
-                    return Asked("".join(text), np.concatenate(waves), event.timing)
-    raise AntiphonError("the session ended before its answer did.")
-
-
 def _heard(judge: Judge | None, wave: np.ndarray, rate: int) -> str | None:
     """What the judge hears; None without one, or where there is nothing to hear."""
     return None if judge is None or not wave.size else judge.hear([(wave, rate)])[0]
 
 
-def _tell(clip: Path, asked: str | None, heard: str | None, one: Asked, spoken: str | None, path: Path) -> None:
+def _tell(clip: Path, asked: str | None, heard: str | None, one: Turn, spoken: str | None, path: Path) -> None:
     print(f"\nasked  {clip}" + (f': "{asked}"' if asked else "") + (f"  (the judge hears: {heard})" if heard else ""))
     print(f"says   {one.text}" + (f"  (the judge hears: {spoken})" if spoken else ""))
-    seconds, timing = len(one.wave) / OUTPUT_RATE, one.timing
-    if seconds and timing.first_audio is not None:
+    timing = one.timing
+    if one.seconds and timing.first_audio is not None:
         print(
-            f"in     {path}: {seconds:.2f} s; first audio after {timing.first_audio:.2f} s, "
-            f"real-time factor {timing.total / seconds:.2f}"
+            f"in     {path}: {one.seconds:.2f} s; first audio after {timing.first_audio:.2f} s, "
+            f"real-time factor {timing.total / one.seconds:.2f}"
         )
     else:
         print("in     no speech")

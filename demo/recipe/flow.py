@@ -3,6 +3,12 @@
 What a trial found: at random initialisation the sampled mel keeps noise in every pixel. So the estimator begins as
 mu − x (`start_from_mu`), what attention and feed-forward add is scaled down, mu itself is pulled to the mel, and the
 regulator begins at the mean mel.
+
+Three parts. First flow matching as published. What it draws is a sample of all that may belong to the codes, pixel by
+pixel, and of so small a model that is heard as noise: the judge's word errors were 0.40 on sampled mels and 0.14 on mu.
+Then mu by itself, which is cheap. Last the estimator again, toward the mean of what may belong to the codes: the point
+at time t lies on the straight way to what the model itself foretells from pure noise, so that nothing of the true mel
+is to be read out of it, and what is left to learn is the mean.
 Source: Lipman et al. 2022 (arXiv 2210.02747); zai-org/GLM-4-Voice, cosyvoice/flow/flow_matching.py (`compute_loss`).
 """
 
@@ -15,13 +21,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from antiphon.engine.speak.estimator import DownStage, UpStage
-from antiphon.engine.speak.flow import Flow, FlowRequest
+from antiphon.engine.speak.flow import Flow, FlowConditioning, FlowRequest
 from antiphon.engine.speak.flow_blocks import TransformerBlock
 from antiphon.engine.speak.packing import Packing
-from demo.recipe.clips import Clip, ClipSet
+from antiphon.engine.units import OUTPUT_HOP
+from demo.recipe.clips import ClipSet
 from demo.recipe.data import Corpus
-from demo.recipe.scales import Scale
-from demo.recipe.spoken import spoken
+from demo.recipe.mel import log_mel
+from demo.recipe.scales import Scale, Steps
 from demo.recipe.stage import Stage, freeze, train
 from demo.recipe.tokens import Codes
 
@@ -35,6 +42,8 @@ _NOISE_POWER: Final = 3.5  # of the velocity beside the mean mel's: the noise's 
 _MEAN_OVER: Final = 50  # clips
 _TESTED: Final = 40  # clips of the set, whose mel is sampled at the end
 
+Sequenced = tuple[list[int], torch.Tensor]  # codes and mel f32[frames, bins] of one sequence
+
 
 def run(stage: Stage, corpus: Corpus, scale: Scale, seed: int, codes: Codes, device: torch.device) -> None:
     """Train the flow on the assistant's clips and their `codes`."""
@@ -42,13 +51,25 @@ def run(stage: Stage, corpus: Corpus, scale: Scale, seed: int, codes: Codes, dev
     clips = corpus.assistant
     flow = Flow(scale.decoder_config.flow).to(device)
     step_count = min(_MEAN_OVER, len(clips))
-    start_from_mu(flow, torch.cat([spoken(clips[index]).mel for index in range(step_count)]).mean(dim=0))
+    start_from_mu(flow, torch.cat([_mel(clips[index].samples) for index in range(step_count)]).mean(dim=0))
 
     def loss(step: int) -> dict[str, torch.Tensor]:
         random = np.random.default_rng((seed, 40, step))
-        return flow_losses(flow, [_draw(clips, codes, random) for _ in range(scale.flow.batch)], random)
+        return flow_losses(flow, _batch(clips, codes, random, scale.flow), random)
 
-    losses = train(stage, {"flow": flow}, scale.flow, loss, seed)
+    def mu_loss(step: int) -> dict[str, torch.Tensor]:
+        random = np.random.default_rng((seed, 41, step))
+        return {"loss": mu_distance(flow, _batch(clips, codes, random, scale.flow_mu))}
+
+    def mean_loss(step: int) -> dict[str, torch.Tensor]:
+        random = np.random.default_rng((seed, 42, step))
+        return flow_losses(flow, _batch(clips, codes, random, scale.flow_mean), random, toward_mean=True)
+
+    train(stage, {"flow": flow}, scale.flow, loss, seed, "matching.pt")
+    flow.estimator.requires_grad_(False)
+    train(stage, {"flow": flow}, scale.flow_mu, mu_loss, seed, "mu.pt")
+    flow.estimator.requires_grad_(True)
+    losses = train(stage, {"flow": flow}, scale.flow_mean, mean_loss, seed)
     stage.finish(**losses, sampled_mel_l1=_sampled_error(flow, clips, codes))
 
 
@@ -111,12 +132,19 @@ def _clear(convolution: nn.Conv1d, channels: torch.Tensor) -> None:
         convolution.bias[channels] = 0.0
 
 
+def mu_distance(flow: Flow, batch: Sequence[Sequenced]) -> torch.Tensor:
+    """The mean distance of mu from the mel."""
+    given = flow.condition([FlowRequest(codes) for codes, _ in batch])
+    return F.l1_loss(given.mu, torch.cat([mel for _, mel in batch]).to(flow.device))
+
+
 def flow_losses(
-    flow: Flow,
-    batch: Sequence[tuple[list[int], torch.Tensor]],  # codes and mel f32[frames, bins] of each sequence
-    random: np.random.Generator,
+    flow: Flow, batch: Sequence[Sequenced], random: np.random.Generator, toward_mean: bool = False
 ) -> dict[str, torch.Tensor]:
-    """The squared error of the velocity, and the distance of mu from the mel."""
+    """The squared error of the velocity, and the distance of mu from the mel.
+
+    `toward_mean`: x lies on the way from the noise to what the model foretells from it, not to the true mel.
+    """
     requests = [FlowRequest(codes, prompt_mel=_prompt(mel, random)) for codes, mel in batch]
     given = flow.condition(requests)
     mel = torch.cat([mel for _, mel in batch]).to(flow.device)
@@ -124,7 +152,8 @@ def flow_losses(
     t = 1 - torch.cos(torch.rand(len(batch), device=flow.device) * torch.pi / 2)  # more steps near 0, as when solving
     rows = _by_row(t, given.frames)[:, None]
     keep = 1 - flow.config.sigma_min
-    x = (1 - keep * rows) * noise + rows * mel
+    end = _foretold(flow, noise, given) if toward_mean else mel
+    x = (1 - keep * rows) * noise + rows * end
     conditioned = (torch.rand(len(batch), device=flow.device) >= flow.config.guidance_dropout).float()
     kept = _by_row(conditioned, given.frames)[:, None]
     velocity = flow.velocity(
@@ -132,10 +161,22 @@ def flow_losses(
     )
     matching = F.mse_loss(velocity, mel - keep * noise)
     distance = F.l1_loss(given.mu, mel)
-    return {"loss": matching + distance, "matching": matching, "mu": distance}
+    name = "toward_mean" if toward_mean else "matching"
+    return {"loss": matching + distance, name: matching, "mu": distance}
 
 
-def _draw(clips: ClipSet, codes: Codes, random: np.random.Generator) -> tuple[list[int], torch.Tensor]:
+@torch.no_grad()
+def _foretold(flow: Flow, noise: torch.Tensor, given: FlowConditioning) -> torch.Tensor:
+    """f32[ΣT, mel_bins]: where the velocity at time 0 points to."""
+    start = torch.zeros(len(given.frames.lengths), device=noise.device)
+    return noise + flow.velocity(noise, start, given.mu, given.cond, given.speaker, given.frames)
+
+
+def _batch(clips: ClipSet, codes: Codes, random: np.random.Generator, steps: Steps) -> list[Sequenced]:
+    return [_draw(clips, codes, random) for _ in range(steps.batch)]
+
+
+def _draw(clips: ClipSet, codes: Codes, random: np.random.Generator) -> Sequenced:
     """A clip, now and then several in a row: codes and mel."""
     most = _LONG_TOKENS if random.random() < _LONG_SHARE else _MOST_TOKENS
     sounds: list[np.ndarray] = []
@@ -145,8 +186,13 @@ def _draw(clips: ClipSet, codes: Codes, random: np.random.Generator) -> tuple[li
         sounds.append(clips[index].samples)
         tokens = tokens + codes[index]
     samples, tokens = np.concatenate(sounds), tokens[:most]
-    samples = samples[: len(tokens) * clips.rate * 8 // 100]
-    return tokens, spoken(Clip(clips.lines[index], samples, np.zeros(0, np.int64))).mel
+    return tokens, _mel(samples[: len(tokens) * clips.rate * 8 // 100])
+
+
+def _mel(samples: np.ndarray) -> torch.Tensor:
+    """f32[frames, bins]."""
+    wave = torch.from_numpy(samples.astype(np.float32) / 32_768)
+    return log_mel(wave[: len(wave) // OUTPUT_HOP * OUTPUT_HOP])
 
 
 def _prompt(mel: torch.Tensor, random: np.random.Generator) -> torch.Tensor | None:
@@ -167,5 +213,5 @@ def _sampled_error(flow: Flow, clips: ClipSet, codes: Codes) -> float:
     errors = []
     for index in range(min(_TESTED, len(clips))):
         mel = flow.solve([FlowRequest(codes[index])])[0].t().cpu()
-        errors.append(float(F.l1_loss(mel, spoken(clips[index]).mel)))
+        errors.append(float(F.l1_loss(mel, _mel(clips[index].samples))))
     return sum(errors) / len(errors)

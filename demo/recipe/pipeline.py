@@ -155,7 +155,7 @@ def _evaluate(recipe: Recipe, stage: Stage) -> None:
     trained = recipe.stage("judge")
     judge_files.save(judge.load(trained), judge.errors(trained), recipe.judge)
     listener = judge_files.load(recipe.judge)
-    figures = evaluate.evaluate(Checkpoint.load(recipe.checkpoint), listener, recipe.corpus, recipe.seed)
+    figures = evaluate.evaluate(Checkpoint.load(recipe.checkpoint), listener, recipe.corpus, recipe.seed, stage.say)
     reached = evaluate.bars(figures)
     made = {**recipe.stage("export").figures(), "seed": recipe.seed, "command": "make checkpoint"}
     stages = {name: recipe.stage(name).figures() for name in STAGES}

@@ -32,6 +32,7 @@ DECODER: Final = DecoderConfig(
         estimator_heads=4,
         estimator_blocks=1,
         estimator_mid_blocks=1,
+        dropout=0.0,  # it would blur mu, and there are more clips than it could learn by heart
     ),
     VocoderConfig(base_channels=64, f0_channels=64),
 )
@@ -67,12 +68,14 @@ class Scale:
     f0: Steps
     vocoder: Steps
     flow: Steps
+    flow_mu: Steps
+    flow_mean: Steps
     text_to_token: Steps
     pretraining: Steps
     fine_tuning: Steps
     judge: Steps
     interleaved_documents: int
-    ablation_share: float = 0.2  # of the steps, for the arms with and without interleaving
+    ablation_share: float = 0.08  # of the steps, for the arms with and without interleaving
     tokenizer_config: SpeechTokenizerConfig = field(default_factory=lambda: TOKENIZER)
     decoder_config: DecoderConfig = field(default_factory=lambda: DECODER)
     language_model_config: LanguageModelConfig = field(default_factory=lambda: LANGUAGE_MODEL)
@@ -88,10 +91,12 @@ FULL: Final = Scale(
     tokenizer=Steps(4_000, batch=24, learning_rate=1.2e-3, warm_up=200),
     f0=Steps(1_500, batch=16, learning_rate=1e-3, warm_up=50),
     vocoder=Steps(3_000, batch=8, learning_rate=1.5e-3, betas=(0.8, 0.99), clip=5.0),
-    flow=Steps(2_400, batch=6, learning_rate=1.2e-3, warm_up=200),
+    flow=Steps(3_171, batch=6, learning_rate=1.2e-3, warm_up=200),
+    flow_mu=Steps(2_200, batch=12, learning_rate=1.2e-3),
+    flow_mean=Steps(900, batch=6, learning_rate=8e-4),
     text_to_token=Steps(1_200, batch=24, learning_rate=1.5e-3),
     pretraining=Steps(3_000, batch=16, learning_rate=1.5e-3),
-    fine_tuning=Steps(8_000, batch=8, learning_rate=1.5e-3, weight_decay=0.1),
+    fine_tuning=Steps(9_600, batch=8, learning_rate=1.5e-3, weight_decay=0.1),
     judge=Steps(6_500, batch=16, learning_rate=1.5e-3, warm_up=200),
     interleaved_documents=4_000,
 )
@@ -113,6 +118,8 @@ SMOKE: Final = Scale(
     f0=_short(80, 8, 1e-3),
     vocoder=_short(40, 4, 1.5e-3, clip=5.0),
     flow=_short(40, 4, 1.2e-3),
+    flow_mu=_short(10, 4, 1.2e-3),
+    flow_mean=_short(10, 4, 8e-4),
     text_to_token=_short(40, 8, 1.5e-3),
     pretraining=_short(40, 8, 1.5e-3),
     fine_tuning=_short(60, 8, 1.5e-3),

@@ -63,6 +63,8 @@ def scale() -> Scale:
         f0=short(12, 3e-3),
         vocoder=short(8, 3e-3),
         flow=short(12, 1e-3),
+        flow_mu=short(2, 1e-3),
+        flow_mean=short(3, 1e-3),
         text_to_token=short(10, 3e-3),
         pretraining=short(8, 3e-3),
         fine_tuning=short(10, 3e-3),

@@ -144,7 +144,7 @@ def test_the_way_from_clips_to_a_checkpoint(tmp_path: Path, corpus: Corpus, scal
     ]
 
     flow.run(stages["flow"], corpus, scale, 0, codes, cpu)
-    assert fell(stages["flow"])
+    assert fell(stages["flow"], "matching")
 
     mind = Thinking(corpus, stages["tokens"], tmp_path / "text", scale, 0, cpu)
     thinking.text_to_token(stages["text-to-token"], mind)

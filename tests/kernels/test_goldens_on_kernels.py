@@ -32,7 +32,10 @@ def test_the_language_model() -> None:
 
 
 def test_the_speech_decoder() -> None:
-    """With a card's tiles; of the Euler steps, which launch the same kernels, the last, whose dt is the largest."""
+    """With a card's tiles, and of the Euler steps the last: all launch the same kernels, and its dt is the largest.
+
+    It moves the mel by that share of what all of them would, and so the tolerance is that share of theirs.
+    """
     decoder = SpeechDecoder.load(golden("decoder"))
     flow = decoder.flow
     with np.load(golden("decoder/oneshot.npz")) as arrays:
@@ -44,6 +47,6 @@ def test_the_speech_decoder() -> None:
             [solve] = flow.step([solve])
     with interpreted("sm_90"):
         [solve] = flow.step([solve])
-        assert_close(solve.mel, mel, TOLERANCE["mel"], "mel")
+        assert_close(solve.mel, mel, TOLERANCE["mel"] * flow.step_sizes[-1], "mel")
         assert_close(decoder.f0(mel), f0, TOLERANCE["f0"], "F0")
         assert_close(decoder.vocode(mel, source), wave, TOLERANCE["wave-from-mel"], "wave")

@@ -19,6 +19,7 @@ from antiphon.engine.hear.audio import check_audio, check_rate
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
 from antiphon.engine.history import HistoryItem
 from antiphon.engine.loop import EngineLoop
+from antiphon.engine.loop_seconds import LoopSeconds
 from antiphon.engine.members import LoopStats
 from antiphon.engine.messages import (
     ClipEncoded,
@@ -118,6 +119,11 @@ class Engine:
     def stats(self) -> LoopStats:
         """What the engine holds and has run; exact while it is idle."""
         return self._loop.stats
+
+    @property
+    def seconds(self) -> LoopSeconds:
+        """What the loop's time had gone to by the end of its last step."""
+        return self._loop.seconds
 
     @property
     def occupancy(self) -> Occupancy:

@@ -28,6 +28,7 @@ class Forwards:
         self._lane = lane
         self._fail = fail
         self._launched: list[_Launched] = []  # and not settled
+        self._seconds = 0.0
 
     def launch(
         self,
@@ -56,6 +57,11 @@ class Forwards:
         return results
 
     @property
+    def seconds(self) -> float:
+        """What all that were settled took."""
+        return self._seconds
+
+    @property
     def are_over(self) -> bool:
         """Whether to settle them waits for nothing."""
         return all(forward.span.is_over for forward in self._launched)
@@ -72,6 +78,7 @@ class Forwards:
             total += seconds
             for turn, stage in forward.turns:
                 turn.spent(stage, seconds)
+        self._seconds += total
         return total
 
     def run(

@@ -26,6 +26,7 @@ from antiphon.engine.events import AudioOutput, Event
 from antiphon.engine.forwards import Forwards
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
 from antiphon.engine.lanes import new_lane
+from antiphon.engine.loop_seconds import LoopSeconds
 from antiphon.engine.members import LoopStats, Member, hearing, speaking, thinking
 from antiphon.engine.messages import (
     AudioRead,
@@ -88,6 +89,7 @@ class EngineLoop:
         self._opened = 0
         self._wake = inf  # the clock when the first who pauses goes on by itself
         self._batches = {"hear": 0, "lm": 0, "speak": 0}
+        self._seconds = LoopSeconds()
         self._solvings: dict[int, Member[Solving]] = {}  # chunks that were begun, by their dialogue's number
         self._clips = Clips(tokenizer, decoder, config, report)
         self._runner = LMRunner(lm.model, planner_settings(config, lm.config.context))
@@ -117,7 +119,13 @@ class EngineLoop:
             hear_batches=self._batches["hear"],
             lm_batches=self._batches["lm"],
             speak_batches=self._batches["speak"],
+            seconds=self.seconds,
         )
+
+    @property
+    def seconds(self) -> LoopSeconds:
+        """What the time went to by the end of the last step; may be asked from any thread."""
+        return self._seconds
 
     @property
     def load_of_one(self) -> float:
@@ -134,6 +142,7 @@ class EngineLoop:
 
     def step(self) -> bool:
         """One round. Returns whether anything was done; if not, nothing will be until the next command or pause."""
+        begun = self._clock.now()
         with self._thinking_lane.entered():
             took = self._take_in()
             heard = self._hear()
@@ -141,7 +150,17 @@ class EngineLoop:
         with self._speaking_lane.entered():
             self._speaking_lane.follow(self._thinking_lane)  # a stream is opened where its turn begins
             spoke = self._speak(wait=not (took or heard or thought))
+            clips_begun = self._clock.now()
             clipped = self._clips.step()
+        ended = self._clock.now()
+        self._seconds = LoopSeconds(  # whole, so that no reader meets the work of a step without its time
+            hear=self._hearing.seconds,
+            think=self._thinking.seconds,
+            solve=self._solving.seconds,
+            vocode=self._vocoding.seconds,
+            clips=self._seconds.clips + (ended - clips_begun if clipped else 0.0),
+            steps=self._seconds.steps + ended - begun,
+        )
         return took or heard or thought or spoke or clipped
 
     # Take in

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from antiphon.engine.dialogue import Dialogue
+from antiphon.engine.loop_seconds import LoopSeconds
 from antiphon.engine.stopwatch import Stage
 from antiphon.engine.turn import Turn
 
@@ -22,7 +23,7 @@ class Member(Generic[Request]):
 
 @dataclass(frozen=True)
 class LoopStats:
-    """What the loop holds, and the packed forwards of each kind since its start."""
+    """What the loop holds, and since its start: the packed forwards of each kind, and what its time went to."""
 
     dialogues: int
     turns: int  # listening, queued or being answered
@@ -32,6 +33,7 @@ class LoopStats:
     hear_batches: int
     lm_batches: int
     speak_batches: int  # Euler steps of the flow
+    seconds: LoopSeconds
 
 
 def hearing(_: Turn) -> Stage:

@@ -1,12 +1,23 @@
 """The loop by itself, stepped by hand on a virtual clock."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from loops import Bench, Parts, tiny_parts
 
 import antiphon
 from antiphon.engine.dialogue import Dialogue
-from antiphon.engine.messages import AudioRead, Cancel, CloseDialogue, Commit, DialogueEnded, OpenDialogue, PushAudio
+from antiphon.engine.messages import (
+    AudioRead,
+    Cancel,
+    CloseDialogue,
+    Commit,
+    DialogueEnded,
+    EncodeClip,
+    OpenDialogue,
+    PushAudio,
+)
 from antiphon.engine.turn import Phase, Turn
 from antiphon.events import AudioOutput, FinishReason, Interrupted, ResponseCompleted
 
@@ -30,6 +41,43 @@ def test_eight_decoding_dialogues_are_one_lm_forward_a_step(parts: Parts) -> Non
     completed = [bench.events(f"caller {n}", ResponseCompleted) for n in range(8)]
     assert all(one.finish_reason is FinishReason.LENGTH for (one,) in completed)
     assert bench.loop.stats.lm_batches == 60
+
+
+def test_the_loop_adds_up_what_its_time_goes_to(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, lm, decoder = parts
+    bench = Bench(parts)
+    ran = {"hear": 0, "think": 0, "solve": 0, "vocode": 0, "other": 0}
+    took = {"hear": 2.0, "think": 1.0, "solve": 0.25, "vocode": 0.5, "other": 0.125}
+
+    def timed(stage: str, owner: object, name: str) -> None:
+        forward = getattr(owner, name)
+
+        def slow(*arguments: Any) -> Any:
+            ran[stage] += 1
+            bench.clock.advance(took[stage])
+            return forward(*arguments)
+
+        monkeypatch.setattr(owner, name, slow)
+
+    timed("hear", tokenizer, "run")
+    timed("think", bench.loop._runner, "step")
+    timed("solve", decoder, "advance")
+    timed("vocode", decoder, "finish")
+    timed("other", bench.loop, "_take")
+    for name in ("one", "other"):
+        bench.open(name)
+        bench.loop.submit(PushAudio(name, np.full(16_000, 0.1, np.float32), 16_000))
+        bench.loop.submit(Commit(name, f"{name}.0"))
+    bench.run()
+    spent = bench.loop.stats.seconds
+    assert all(ran.values())
+    assert {stage: getattr(spent, stage) for stage in took} == {stage: ran[stage] * took[stage] for stage in took}
+    assert spent.steps == bench.clock.now() and spent.clips == 0
+
+    bench.loop.submit(EncodeClip("clip", np.full(16_000, 0.1, np.float32), 16_000))
+    bench.run()
+    clip = bench.loop.seconds.since(spent)
+    assert (clip.clips, clip.steps, clip.hear, clip.other) == (took["hear"], took["hear"], 0, 0)
 
 
 def test_a_caller_who_does_not_read_pauses_alone_and_goes_on_when_he_does(parts: Parts) -> None:

@@ -22,6 +22,7 @@ class StartEngine:
     dtype: str
     config: EngineConfig
     address: Path  # of the Unix socket that frontends connect to
+    utilisation_interval: float  # s after which the log tells again how busy the engine was; 0: never
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from antiphon.engine.process.engine_messages import (
 from antiphon.engine.process.frontend_link import FrontendLink
 from antiphon.engine.process.link import Link
 from antiphon.engine.process.pulse import PULSE_SECONDS, Pulse
+from antiphon.engine.process.utilisation import Utilisation
 from antiphon.engine.service.logs import log_event
 
 END_SECONDS: Final = 20.0  # for the engine's thread to end the step it is in
@@ -40,7 +41,7 @@ def main(control: socket.socket, order: StartEngine) -> int:
         tell(control, ENGINE_CONTROL, Failed(str(error)))
         return 1
     with asyncio.Runner(loop_factory=event_loop()) as runner:
-        well = runner.run(EngineProcess(engine, order.address).run(control))
+        well = runner.run(EngineProcess(engine, order.address, order.utilisation_interval).run(control))
     if not _close(engine):  # a daemon, running code that must not have an interpreter go away under it
         log_event(_log, logging.CRITICAL, "engine_did_not_stop", seconds=END_SECONDS)
         logging.shutdown()
@@ -51,10 +52,13 @@ def main(control: socket.socket, order: StartEngine) -> int:
 class EngineProcess:
     """One engine on this process's asyncio loop; its own loop runs in a thread beside it."""
 
-    def __init__(self, engine: Engine, address: Path) -> None:
-        """`address`: of the Unix socket for frontends. One that is left there by an engine before is replaced."""
+    def __init__(self, engine: Engine, address: Path, utilisation_interval: float = 0.0) -> None:
+        """`address`: of the Unix socket for frontends. One that is left there by an engine before is replaced.
+        `utilisation_interval`: seconds after which the log tells again how busy the engine was; 0: never.
+        """
         self._engine = engine
         self._address = address
+        self._utilisation_interval = utilisation_interval
         self._links: set[FrontendLink] = set()
         self._serials = itertools.count(1)
         self._stop = asyncio.Event()
@@ -75,9 +79,12 @@ class EngineProcess:
             os.unlink(self._address)
         server = await loop.create_unix_server(self._connected, self._address)
         link.send(Ready())
-        pulse = asyncio.create_task(self._pulse(link))
+        tasks = [asyncio.create_task(self._pulse(link))]
+        if self._utilisation_interval:
+            tasks.append(asyncio.create_task(self._tell_utilisation()))
         await self._stop.wait()
-        pulse.cancel()
+        for task in tasks:
+            task.cancel()
         server.close()
         for frontend in list(self._links):
             frontend.link.abort()
@@ -101,6 +108,16 @@ class EngineProcess:
                 frontend.link.send(pulse)
             await asyncio.sleep(PULSE_SECONDS)
         self._stop.set()  # it serves nobody any more: another shall take its place
+
+    async def _tell_utilisation(self) -> None:
+        """Into the log, of every interval in which something ran. The loop only adds up; this reads."""
+        clock = asyncio.get_running_loop().time
+        utilisation = Utilisation(clock(), self._engine.seconds)  # the warm-up is nobody's
+        while True:
+            await asyncio.sleep(self._utilisation_interval)
+            fields = utilisation.told(clock(), self._engine.seconds, self._engine.occupancy.dialogues)
+            if fields is not None:
+                log_event(_log, logging.INFO, "engine_utilisation", **fields)
 
 
 def _close(engine: Engine) -> bool:

@@ -127,7 +127,8 @@ class Supervisor:
 
     async def _keep_engine(self, address: Path) -> None:
         plan = self._plan
-        order = StartEngine("engine", plan.model, plan.device, plan.dtype, plan.engine, address)
+        interval = plan.service.utilisation_interval
+        order = StartEngine("engine", plan.model, plan.device, plan.dtype, plan.engine, address, interval)
         pauses, has_served = Pauses(self._clock), False
         while not self._stop.is_set():
             pauses.begin()

@@ -56,6 +56,12 @@ class Fields(TypedDict, total=False):
     first_audio_seconds: float
     audio_in_seconds: float
     audio_out_seconds: float
+    hear_share: float  # of `seconds`, as are those that follow
+    think_share: float
+    solve_share: float
+    vocode_share: float
+    clips_share: float
+    other_share: float
 
 
 _FIELD_TYPES: Final[Mapping[str, type]] = get_type_hints(Fields)

@@ -74,6 +74,9 @@ class ServiceSettings:
     # The engine process
     engine_patience: float = _limit(1.5, "seconds without a sign of life after which the engine is replaced")
     max_engine_step: float = _limit(30.0, "seconds that one step of the engine may take before it is replaced")
+    utilisation_interval: float = _limit(
+        60.0, "seconds after which the log tells again how busy the engine was; 0: never", may_be_zero=True
+    )
 
     def __post_init__(self) -> None:
         for limit in limits():

@@ -55,7 +55,7 @@ class Behind:
 
 
 @asynccontextmanager
-async def engine_behind_a_socket(engine: antiphon.Engine) -> AsyncIterator[Behind]:
+async def engine_behind_a_socket(engine: antiphon.Engine, utilisation_interval: float = 0.0) -> AsyncIterator[Behind]:
     """`engine` as its process serves it; the test is its supervisor."""
     with tempfile.TemporaryDirectory(prefix="antiphon-") as folder:
         behind = Behind(engine, Path(folder) / "engine")
@@ -63,7 +63,7 @@ async def engine_behind_a_socket(engine: antiphon.Engine) -> AsyncIterator[Behin
         _, control = await asyncio.get_running_loop().create_unix_connection(
             lambda: Link(ENGINE_CONTROL, behind.told.append, lambda: None), sock=ours
         )
-        serving = asyncio.create_task(EngineProcess(engine, behind.address).run(its))
+        serving = asyncio.create_task(EngineProcess(engine, behind.address, utilisation_interval).run(its))
         while not any(isinstance(one, Ready) for one in behind.told):
             assert not serving.done(), behind.told
             await asyncio.sleep(0.01)

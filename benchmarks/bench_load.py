@@ -7,7 +7,9 @@ A server in processes of its own. Callers arrive at a rate, as a Poisson process
 recorded questions as 8 kHz µ-law at their own pace, plays the answers as they come, thinks, sometimes interrupts, and
 hangs up (benchmarks/load_caller.py). Rates are tried in ascending order until answers run dry; then the rates between
 the last that did not and the first that did are halved `--refine` times. A rate is carried when the 99th percentile of
-underruns an answer is 0. The clients run on the same machine: their CPU time is in nobody's row but takes its share.
+underruns an answer is 0. A row's utilisation is the part of the steady time (the arrivals' last three quarters) that
+the engine spent on each stage, as its log tells it every second (docs/serving.md). The clients run on the same machine:
+their CPU time is in nobody's row but takes its share.
 Appends to results/load.csv and draws results/load.png (with matplotlib: `pip install -e ".[bench]"`).
 
 `--against-official` measures throughput, first audio and CPU cost beside a checkout of the official repository, in the
@@ -32,7 +34,7 @@ from benchmarks import load_plot, load_run
 from benchmarks.harness import RESULTS, append_rows, environment
 from benchmarks.load_caller import Habits
 from benchmarks.official import compare
-from benchmarks.serving import CARRY_ALL, serving
+from benchmarks.serving import CARRY_ALL, TELL_UTILISATION, serving
 
 QUESTIONS: Final = Path(__file__).parents[1] / "demo" / "clips" / "questions"
 
@@ -65,7 +67,7 @@ async def _sweep(
     """A row for each rate that was tried, and in words what is carried."""
     questions = [_mulaw(path) for path in paths]
     habits = Habits(options.turns, options.think, options.interrupts, max_output_tokens=options.max_output_tokens)
-    serve = [*options.serve, *(() if options.refuse else CARRY_ALL)]
+    serve = [*options.serve, *TELL_UTILISATION, *(() if options.refuse else CARRY_ALL)]
     rows: list[dict[str, object]] = []
     outcomes: dict[float, load_run.Outcome] = {}
 

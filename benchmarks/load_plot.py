@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.serving import STAGES
+
 Rows = Sequence[dict[str, Any]]
 
 
@@ -20,15 +22,21 @@ def drawn(draw: Callable[[Any, Rows], None], rows: Rows, path: Path) -> str:
 
 
 def load(figure: Any, rows: Rows) -> None:
-    """Against the callers that speak: first audio, underruns, barge-in, CPU."""
+    """Against the callers that speak: first audio, underruns, barge-in, CPU, and what the engine's time went to."""
     rows = sorted(rows, key=lambda row: row["speaking_mean"])
     speaking = [row["speaking_mean"] for row in rows]
-    panels = figure.subplots(2, 2)
-    _lines(panels[0, 0], speaking, rows, {f"first_audio_p{p}_s": f"p{p}" for p in (50, 95, 99)}, "first audio, s")
-    _lines(panels[0, 1], speaking, rows, {"underruns_per_minute": "all answers"}, "underruns a minute of speech")
-    _lines(panels[1, 0], speaking, rows, {"barge_in_p50_s": "p50", "barge_in_p95_s": "p95"}, "barge-in reaction, s")
-    _lines(panels[1, 1], speaking, rows, {"cpu_s_per_speech_s": "server"}, "CPU s a second of speech")
-    for panel in panels.flat:
+    panels = figure.subplot_mosaic([["first audio", "underruns", "barge-in"], ["cpu", "stages", "stages"]])
+    _lines(
+        panels["first audio"], speaking, rows, {f"first_audio_p{p}_s": f"p{p}" for p in (50, 95, 99)}, "first audio, s"
+    )
+    _lines(panels["underruns"], speaking, rows, {"underruns_per_minute": "all answers"}, "underruns a minute of speech")
+    _lines(
+        panels["barge-in"], speaking, rows, {"barge_in_p50_s": "p50", "barge_in_p95_s": "p95"}, "barge-in reaction, s"
+    )
+    _lines(panels["cpu"], speaking, rows, {"cpu_s_per_speech_s": "server"}, "CPU s a second of speech")
+    stages = {f"utilisation_{stage}": stage for stage in STAGES}
+    _lines(panels["stages"], speaking, rows, stages, "part of the engine's time, by stage")
+    for panel in panels.values():
         panel.set_xlabel("speaking callers, on average")
     first = rows[0]
     figure.suptitle(f"{first['model']}, {first['streaming']}, {first['device']}, {first['threads']} thread(s)")

@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,7 +11,7 @@ import numpy as np
 
 import antiphon
 from benchmarks.load_caller import CallRecord, Habits, HeardAnswer, LoadCaller
-from benchmarks.serving import Served
+from benchmarks.serving import TOLD_EVERY, Served
 
 _STREAMS: Final = 50  # calls on one connection
 _WARM_UP: Final = 0.25  # of the arrivals' time, before which speaking callers are not counted: the first have just come
@@ -26,6 +27,7 @@ class Outcome:
     wall: float  # s from the first arrival until the last call was over
     cpu: float  # s of the server
     arrivals: tuple[float, float]  # by the loop's clock: between them the rate is steady
+    utilisation: Mapping[str, float]  # by stage, of the engine's time between them
 
     @property
     def answers(self) -> list[HeardAnswer]:
@@ -93,6 +95,7 @@ class Outcome:
             "tokens_per_s": round(sum(one.tokens for one in answers) / self.wall, 2),
             "cpu_s_per_speech_s": round(self.cpu / self.heard, 4) if self.heard else "",
             "cpus_used": round(self.cpu / self.wall, 3),
+            **{f"utilisation_{stage}": round(share, 4) for stage, share in self.utilisation.items()},
             "carried": self.is_carried,
         }
 
@@ -103,14 +106,18 @@ class Outcome:
             f"{row['answers']} answers; {row['speaking_mean']} speaking ({row['speaking_most']} at most); first audio "
             f"{row['first_audio_p50_s']} / {row['first_audio_p95_s']} / {row['first_audio_p99_s']} s; "
             f"{row['underruns']} underruns ({row['underruns_per_minute']} a minute); "
-            f"barge-in {row['barge_in_p50_s']} s; {row['cpu_s_per_speech_s']} CPU s a second of speech"
+            f"barge-in {row['barge_in_p50_s']} s; {row['cpu_s_per_speech_s']} CPU s a second of speech; of the time "
+            + ", ".join(f"{stage} {share:.0%}" for stage, share in self.utilisation.items())
         )
 
 
 async def run(
     server: Served, questions: Sequence[bytes], habits: Habits, rate: float, seconds: float, seed: int
 ) -> Outcome:
-    """Callers arrive for `seconds` at `rate` a minute; then the last ones finish. `questions` in 8 kHz µ-law."""
+    """Callers arrive for `seconds` at `rate` a minute; then the last ones finish. `questions` in 8 kHz µ-law.
+
+    `server` was started with TELL_UTILISATION.
+    """
     random = np.random.default_rng((seed, round(rate * 1000)))
     clock = asyncio.get_running_loop().time
     gaps = random.exponential(60.0 / rate, size=max(8, 4 * int(rate * seconds / 60)))
@@ -129,6 +136,7 @@ async def run(
             tasks.append(asyncio.create_task(callers[-1].call(clients[-1])))
         await asyncio.wait(tasks)
         wall, cpu = clock() - begun, server.cpu_seconds() - cpu
+        await asyncio.sleep(2 * TOLD_EVERY)  # the last of it is told
     finally:
         telling.cancel()
         for task in tasks:
@@ -137,7 +145,9 @@ async def run(
         for client in clients:
             await client.__aexit__(None, None, None)
     steady = (begun + _WARM_UP * seconds, begun + seconds)
-    return Outcome(rate, tuple(task.result() for task in tasks), wall, cpu, steady)
+    epoch = time.time() - clock()  # the log's lines carry the time of day
+    utilisation = server.utilisation(steady[0] + epoch, steady[1] + epoch)
+    return Outcome(rate, tuple(task.result() for task in tasks), wall, cpu, steady, utilisation)
 
 
 async def _tell(

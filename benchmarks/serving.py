@@ -8,10 +8,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 CARRY_ALL: Final = ("--max-utilisation", "0")  # no call is refused: how many are carried is to be seen
+TOLD_EVERY: Final = 1.0  # seconds, by TELL_UTILISATION
+TELL_UTILISATION: Final = ("--utilisation-interval", str(TOLD_EVERY))  # for `Served.utilisation`
+STAGES: Final = ("hear", "think", "solve", "vocode", "other")  # of the engine; other: what its loop does beside them
 _TICKS: Final = os.sysconf("SC_CLK_TCK")  # of CPU time, a second
 
 
@@ -31,6 +35,20 @@ class Served:
     def cpu_seconds(self) -> float:
         """CPU time of all its processes since their starts."""
         return sum(_cpu_seconds(pid) for pid in _family(self.process.pid))
+
+    def utilisation(self, begun: float, ended: float) -> dict[str, float]:
+        """By stage, the part of the time between two moments, in seconds since the epoch, that the engine was at it.
+
+        From the log of a server that has TELL_UTILISATION, which is complete once `TOLD_EVERY` has passed since.
+        """
+        parts = dict.fromkeys(STAGES, 0.0)
+        for line in list(self.lines):
+            if line.get("event") == "engine_utilisation":
+                until = datetime.fromisoformat(line["time"]).timestamp()
+                within = max(0.0, min(ended, until) - max(begun, until - line["seconds"]))
+                for stage in STAGES:
+                    parts[stage] += line[f"{stage}_share"] * within / (ended - begun)
+        return parts
 
     def await_serving(self) -> None:
         """Read its log until it serves. Raises RuntimeError when it ends before."""

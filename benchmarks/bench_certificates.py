@@ -1,14 +1,14 @@
 """How often a certificate fails on real inputs, and what the path behind it costs.
 
-    python -m benchmarks.bench_certificates [--model demo/checkpoint] [--kept-tokenizer] [--device cpu] [--runs 5]
+    python -m benchmarks.bench_certificates [--model demo/checkpoint] [--device cpu] [--runs 5]
 
 Two operations decide most rows by a cheap pass that knows when it does not know, and search the others whole:
 
 vq_nearest  tensor cores bound every distance; a row is decided where the bounds leave one group of eight codes, and
             otherwise more groups are measured. Real vectors are what the model's speech encoder makes of the
-            recordings in demo/clips before the codebook (--kept-tokenizer: the encoder that the demo's recipe keeps,
-            where there is no checkpoint yet). Synthetic ones, and called so, are of the published size, 16,384 codes
-            of 1,280, from a seeded normal distribution: half a standard deviation from a code, and anywhere.
+            recordings in demo/clips before the codebook. Synthetic ones, and called so, are of the published size,
+            16,384 codes of 1,280, from a seeded normal distribution: half a standard deviation from a code, and
+            anywhere.
 sample      each tile of logits sends its few highest on; a row is decided where these hold its whole nucleus. Real
             logits are the model's own along answers that it gives to those recordings, at the service's defaults
             (temperature 0.2, top-p 0.8) and at 1.0 and 0.95.
@@ -24,7 +24,6 @@ results/certificates.csv.
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -42,10 +41,6 @@ from antiphon.kernels.vq_nearest import vq_nearest
 from benchmarks.certificates import CARD, candidates_decide, groups_measured, nucleus_sorted
 from benchmarks.gpu_timing import Stopwatch
 from benchmarks.harness import RESULTS, Spread, append_rows, environment
-from demo.recipe import tokenizer
-from demo.recipe.kept import KEPT, take
-from demo.recipe.scales import FULL
-from demo.recipe.stage import Stage
 
 CLIPS: Final = Path("demo/clips")
 _CODES, _WIDTH = 16_384, 1_280
@@ -90,12 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _inputs(options: argparse.Namespace, device: torch.device) -> Iterator[Input]:
     """One after another: the synthetic codebook alone is 84 MB."""
-    hearing = _kept_tokenizer(device) if options.kept_tokenizer else _tokenizer(options.model, device)
+    hearing = _tokenizer(options.model, device)
     paths = [path for path in sorted(CLIPS.rglob("*")) if path.suffix in (".wav", ".flac")]
     clips = [read_audio(path) for path in paths[: options.clips]]
     vectors = [torch.from_numpy(hearing.hidden(*clip)).to(device) for clip in clips]
     codebook = hearing.encoder.codebook.weight.detach().float()
-    encoder = "the recipe's kept encoder" if options.kept_tokenizer else f"the encoder of {options.model}"
+    encoder = f"the encoder of {options.model}"
     yield _vectors(f"real: {len(clips)} recordings by {encoder}", torch.cat(vectors), codebook)
     if options.synthetic:
         drawn = torch.Generator().manual_seed(0)
@@ -260,19 +255,9 @@ def _tokenizer(model: Path, device: torch.device) -> antiphon.SpeechTokenizer:
     return antiphon.SpeechTokenizer.load(model / TOKENIZER_FOLDER, device)
 
 
-def _kept_tokenizer(device: torch.device) -> antiphon.SpeechTokenizer:
-    """What the demo's recipe keeps of its tokenizer."""
-    with tempfile.TemporaryDirectory() as work:
-        stage = Stage(Path(work), "tokenizer")
-        if not take(stage, KEPT):
-            raise FileNotFoundError(f"{KEPT} keeps no tokenizer; run this in the repository's root.")
-        return tokenizer.load(stage, FULL, device)
-
-
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Shares of rows whose certificate fails, and both paths' times.")
     parser.add_argument("--model", type=Path, default=Path("demo/checkpoint"), help="default: %(default)s")
-    parser.add_argument("--kept-tokenizer", action="store_true", help="vectors of the encoder that the recipe keeps")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--clips", type=int, default=25, help="recordings, at most (default: %(default)s)")
     parser.add_argument("--tokens", type=int, default=64, help="of an answer, at most (default: %(default)s)")

@@ -16,6 +16,7 @@ from antiphon.engine.hear.resample import resample
 from antiphon.engine.service.client_config import MULAW_8K, AudioFormat, linear16
 from antiphon.engine.think.vocab import Vocabulary
 from antiphon.engine.units import MODEL_INPUT_RATE, OUTPUT_RATE
+from demo.recipe.augment import telephone_band
 from demo.recipe.spelled import normalised
 
 LONGEST = 200  # ids of an answer
@@ -36,10 +37,11 @@ class Line:
 
     into: AudioFormat
     out: AudioFormat
+    is_telephone: bool = False  # the network between passes 300 to 3,400 Hz, both ways
 
 
 WIDE = Line(linear16(MODEL_INPUT_RATE), linear16(OUTPUT_RATE))
-TELEPHONE = Line(MULAW_8K, MULAW_8K)
+TELEPHONE = Line(MULAW_8K, MULAW_8K, is_telephone=True)
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def serving(model: Path, device: str = "cpu", options: Sequence[str] = ()) -> It
     """`antiphon serve` with `model`, warmed up; its address. Raises RuntimeError when it does not come up."""
     command = ["serve", "--model", str(model), "--device", device, "--port", "0", *options]
     command += ["--max-audio-per-minute", "0", "--max-speech-tokens", "3000"]
+    command += ["--max-utilisation", "0"]  # how busy the machine is with other things is not asked
     process = subprocess.Popen([sys.executable, "-m", "antiphon", *command], stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
@@ -102,7 +105,10 @@ async def ask(
     )
     answers = []
     for question in questions:
-        sound = resample(question.sound, MODEL_INPUT_RATE, line.into.rate)
+        sound = question.sound
+        if line.is_telephone:
+            sound = telephone_band(sound, MODEL_INPUT_RATE)
+        sound = resample(sound, MODEL_INPUT_RATE, line.into.rate)
         began = perf_counter()
         answer = await client.answer(np.clip(sound, -1.0, 1.0), config)
         took = perf_counter() - began
@@ -110,6 +116,8 @@ async def ask(
         codes = tuple(vocabulary.speech_code(token) for token in ids if vocabulary.is_speech(token))
         timing = answer.completed.timing
         wave = np.asarray(answer.audio.samples)
+        if line.is_telephone and wave.size:
+            wave = telephone_band(wave, line.out.rate)
         answers.append(Received(question, answer.text, wave, line.out.rate, codes, timing.first_audio, took))
         progress(len(answers))
     return answers

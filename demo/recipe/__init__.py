@@ -6,6 +6,5 @@
 
 Data, losses and training heads are defined here; the models are the engine's own modules, and the engine's own writers
 put them in the official formats. Every stage is resumable: it saves often, skips what is done, has a seed and a log
-(`<work>/<stage>/log.jsonl`). A stage that is done can be kept for other machines (`kept.py`): `--kept demo/recipe/kept`
-goes on from those in the repository; without it all is trained.
+(`<work>/<stage>/log.jsonl`).
 """

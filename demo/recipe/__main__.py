@@ -26,7 +26,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="of torch, and processes of espeak-ng; default: 2")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"), help="cpu (default) or cuda")
-    parser.add_argument("--kept", type=Path, default=None, help="a folder of kept stages, which are not trained again")
     parser.add_argument("--wait", action="store_true", help="for stages that another process is making")
     given = parser.parse_args(arguments)
     unknown = [name for name in given.stages if name not in STAGES]
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     work = given.work or _WORK / given.scale
     checkpoint = given.checkpoint or work / "checkpoint"
     judge = given.judge or work / "judge-files"
-    recipe = Recipe(work, checkpoint, judge, SCALES[given.scale], given.seed, given.threads, given.device, given.kept)
+    recipe = Recipe(work, checkpoint, judge, SCALES[given.scale], given.seed, given.threads, given.device)
     if given.stages or given.threads < len(LANES):
         for name in given.stages or STAGES:
             recipe.run(name, given.wait)

@@ -53,7 +53,7 @@ def augmented(
 
 def telephone(sound: np.ndarray) -> np.ndarray:
     """f32[n] at 16 kHz as it comes out of an 8 kHz µ-law call, of the same length."""
-    narrow = resample(_band(sound, *_TELEPHONE_BAND), MODEL_INPUT_RATE, _TELEPHONE_RATE)
+    narrow = resample(telephone_band(sound, MODEL_INPUT_RATE), MODEL_INPUT_RATE, _TELEPHONE_RATE)
     narrow = np.clip(narrow, -1.0, 1.0)
     companded = np.sign(narrow) * np.log1p(_MU * np.abs(narrow)) / np.log1p(_MU)
     companded = np.round(companded * 127) / 127
@@ -61,6 +61,19 @@ def telephone(sound: np.ndarray) -> np.ndarray:
     wide = resample(expanded.astype(np.float32), _TELEPHONE_RATE, MODEL_INPUT_RATE)
     padded: np.ndarray = np.pad(wide, (0, max(0, len(sound) - len(wide))))
     return padded[: len(sound)]
+
+
+def telephone_band(
+    sound: np.ndarray,  # f32[n]
+    rate: int,
+) -> np.ndarray:
+    """f32[n] of what a telephone network passes: 300 to 3,400 Hz (ITU-T G.712)."""
+    low, high = _TELEPHONE_BAND
+    spectrum = np.fft.rfft(sound)
+    frequencies = np.fft.rfftfreq(len(sound), 1 / rate)
+    spectrum[(frequencies < low) | (frequencies > high)] = 0
+    kept: np.ndarray = np.fft.irfft(spectrum, len(sound)).astype(np.float32)
+    return kept
 
 
 def silence(seconds: float) -> np.ndarray:
@@ -125,11 +138,3 @@ def _coloured(length: int, random: np.random.Generator) -> np.ndarray:
     hiss: np.ndarray = np.fft.irfft(spectrum * frequencies ** -float(random.uniform(0.0, 1.0)), length)
     hiss /= hiss.std() + 1e-9
     return hiss
-
-
-def _band(sound: np.ndarray, low: float, high: float) -> np.ndarray:
-    spectrum = np.fft.rfft(sound)
-    frequencies = np.fft.rfftfreq(len(sound), 1 / MODEL_INPUT_RATE)
-    spectrum[(frequencies < low) | (frequencies > high)] = 0
-    kept: np.ndarray = np.fft.irfft(spectrum, len(sound)).astype(np.float32)
-    return kept

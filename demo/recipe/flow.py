@@ -6,9 +6,9 @@ regulator begins at the mean mel.
 
 Three parts. First flow matching as published. What it draws is a sample of all that may belong to the codes, pixel by
 pixel, and of so small a model that is heard as noise: the judge's word errors were 0.40 on sampled mels and 0.14 on mu.
-Then mu by itself, which is cheap. Last the estimator again, toward the mean of what may belong to the codes: the point
-at time t lies on the straight way to what the model itself foretells from pure noise, so that nothing of the true mel
-is to be read out of it, and what is left to learn is the mean.
+Then in rounds mu by itself, which is cheap, and both toward the mean of what may belong to the codes: the point at time
+t lies on the straight way to what the model itself foretells from pure noise, so that nothing of the true mel is to be
+read out of it, and what is left to learn is the mean.
 Source: Lipman et al. 2022 (arXiv 2210.02747); zai-org/GLM-4-Voice, cosyvoice/flow/flow_matching.py (`compute_loss`).
 """
 
@@ -57,19 +57,23 @@ def run(stage: Stage, corpus: Corpus, scale: Scale, seed: int, codes: Codes, dev
         random = np.random.default_rng((seed, 40, step))
         return flow_losses(flow, _batch(clips, codes, random, scale.flow), random)
 
-    def mu_loss(step: int) -> dict[str, torch.Tensor]:
-        random = np.random.default_rng((seed, 41, step))
-        return {"loss": mu_distance(flow, _batch(clips, codes, random, scale.flow_mu))}
-
-    def mean_loss(step: int) -> dict[str, torch.Tensor]:
-        random = np.random.default_rng((seed, 42, step))
-        return flow_losses(flow, _batch(clips, codes, random, scale.flow_mean), random, toward_mean=True)
-
     train(stage, {"flow": flow}, scale.flow, loss, seed, "matching.pt")
-    flow.estimator.requires_grad_(False)
-    train(stage, {"flow": flow}, scale.flow_mu, mu_loss, seed, "mu.pt")
-    flow.estimator.requires_grad_(True)
-    losses = train(stage, {"flow": flow}, scale.flow_mean, mean_loss, seed)
+    losses: dict[str, float] = {}
+    for number, (mu_steps, mean_steps) in enumerate(scale.flow_rounds):
+
+        def mu_loss(step: int, number: int = number, steps: Steps = mu_steps) -> dict[str, torch.Tensor]:
+            random = np.random.default_rng((seed, 41 + 2 * number, step))
+            return {"loss": mu_distance(flow, _batch(clips, codes, random, steps))}
+
+        def mean_loss(step: int, number: int = number, steps: Steps = mean_steps) -> dict[str, torch.Tensor]:
+            random = np.random.default_rng((seed, 42 + 2 * number, step))
+            return flow_losses(flow, _batch(clips, codes, random, steps), random, toward_mean=True)
+
+        flow.estimator.requires_grad_(False)
+        train(stage, {"flow": flow}, mu_steps, mu_loss, seed, f"mu-{number}.pt")
+        flow.estimator.requires_grad_(True)
+        losses = train(stage, {"flow": flow}, mean_steps, mean_loss, seed, f"mean-{number}.pt")
+    stage.save({"flow": flow.state_dict()})
     stage.finish(**losses, sampled_mel_l1=_sampled_error(flow, clips, codes))
 
 

@@ -19,7 +19,6 @@ from demo.recipe.card import CARD_FILE, FIGURES_FILE, card
 from demo.recipe.data import Corpus, make_corpus
 from demo.recipe.evaluate import Checkpoint
 from demo.recipe.export import Trained, export
-from demo.recipe.kept import take
 from demo.recipe.language_model import load as load_language_model
 from demo.recipe.scales import Scale
 from demo.recipe.stage import Stage
@@ -40,9 +39,8 @@ class Recipe:
         seed: int,
         workers: int,
         device: torch.device,
-        kept: Path | None = None,
     ) -> None:
-        """`checkpoint` and `judge` are the folders that the last stages write; stages in `kept` are not trained."""
+        """`checkpoint` and `judge` are the folders that the last stages write."""
         self.work = work
         self.checkpoint = checkpoint
         self.judge = judge
@@ -50,7 +48,6 @@ class Recipe:
         self.seed = seed
         self.workers = workers  # processes of espeak-ng
         self.device = device
-        self.kept = kept
 
     def stage(self, name: str) -> Stage:
         """The folder of a stage."""
@@ -62,8 +59,6 @@ class Recipe:
         Raises RuntimeError where a stage that it needs is not done.
         """
         stage = self.stage(name)
-        if self.kept is not None and take(stage, self.kept):
-            stage.say(f"{name}: taken from {self.kept}")
         if stage.done:
             stage.say(f"{name}: done before; remove {stage.folder} to do it again")
             return

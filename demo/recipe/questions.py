@@ -62,16 +62,12 @@ def sounds_of(clips: ClipSet) -> list[np.ndarray]:
 
 
 def ask_recordings(
-    lm: LanguageModel,
-    tokenizer: SpeechTokenizer,
-    sounds: Sequence[np.ndarray],
-    plan: Sequence[Asked],
-    rate: int = MODEL_INPUT_RATE,
+    lm: LanguageModel, tokenizer: SpeechTokenizer, sounds: Sequence[np.ndarray], plan: Sequence[Asked]
 ) -> list[Answered]:
-    """Answers to single spoken questions, f32 at `rate`."""
+    """Answers to single spoken questions."""
     prompts = []
     for start in range(0, len(sounds), _AT_ONCE):
-        batch = [(sound, rate) for sound in sounds[start : start + _AT_ONCE]]
+        batch = [(sound, MODEL_INPUT_RATE) for sound in sounds[start : start + _AT_ONCE]]
         prompts += [lm.chat_prompt([codes]) for codes in tokenizer.encode_batch(batch)]
     return answer(lm, prompts, [one.exchange.answer if one.exchange else "" for one in plan])
 

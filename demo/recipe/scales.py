@@ -68,8 +68,7 @@ class Scale:
     f0: Steps
     vocoder: Steps
     flow: Steps
-    flow_mu: Steps
-    flow_mean: Steps
+    flow_rounds: tuple[tuple[Steps, Steps], ...]  # mu by itself, then both toward the mean
     text_to_token: Steps
     pretraining: Steps
     fine_tuning: Steps
@@ -92,8 +91,10 @@ FULL: Final = Scale(
     f0=Steps(1_500, batch=16, learning_rate=1e-3, warm_up=50),
     vocoder=Steps(3_000, batch=8, learning_rate=1.5e-3, betas=(0.8, 0.99), clip=5.0),
     flow=Steps(3_171, batch=6, learning_rate=1.2e-3, warm_up=200),
-    flow_mu=Steps(2_200, batch=12, learning_rate=1.2e-3),
-    flow_mean=Steps(900, batch=6, learning_rate=8e-4),
+    flow_rounds=(
+        (Steps(2_200, batch=12, learning_rate=1.2e-3), Steps(900, batch=6, learning_rate=8e-4)),
+        (Steps(2_000, batch=12, learning_rate=1e-3), Steps(400, batch=6, learning_rate=6e-4)),
+    ),
     text_to_token=Steps(1_200, batch=24, learning_rate=1.5e-3),
     pretraining=Steps(3_000, batch=16, learning_rate=1.5e-3),
     fine_tuning=Steps(9_600, batch=8, learning_rate=1.5e-3, weight_decay=0.1),
@@ -118,8 +119,7 @@ SMOKE: Final = Scale(
     f0=_short(80, 8, 1e-3),
     vocoder=_short(40, 4, 1.5e-3, clip=5.0),
     flow=_short(40, 4, 1.2e-3),
-    flow_mu=_short(10, 4, 1.2e-3),
-    flow_mean=_short(10, 4, 8e-4),
+    flow_rounds=((_short(10, 4, 1.2e-3), _short(10, 4, 8e-4)),),
     text_to_token=_short(40, 8, 1.5e-3),
     pretraining=_short(40, 8, 1.5e-3),
     fine_tuning=_short(60, 8, 1.5e-3),

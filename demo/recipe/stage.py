@@ -128,8 +128,7 @@ def _resume(
         return 0, {}
     for key, module in modules.items():
         module.load_state_dict(state[key])
-    if "optimiser" in state:  # a stage that was kept has none
-        optimiser.load_state_dict(state["optimiser"])
+    optimiser.load_state_dict(state["optimiser"])
     stage.say(f"{stage.name}: goes on at step {state['step']}")
     return state["step"], state["means"]
 

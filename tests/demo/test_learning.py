@@ -16,7 +16,7 @@ from antiphon.engine.weights.manifest import check_manifest
 from demo.judge import files, recogniser
 from demo.judge import train as judge
 from demo.judge.recogniser import Judge, features
-from demo.recipe import flow, kept, language_model, thinking, tokenizer, tokens, vocoder
+from demo.recipe import flow, language_model, thinking, tokenizer, tokens, vocoder
 from demo.recipe.data import Corpus
 from demo.recipe.export import Trained, export
 from demo.recipe.questions import sounds_of
@@ -63,31 +63,6 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
 
     steps = Steps(6, batch=1, learning_rate=0.1, warm_up=2)
     assert torch.equal(run("whole", (6,)), run("stopped twice", (2, 5, 6)))
-
-
-def test_a_kept_stage_is_taken_up_elsewhere(tmp_path: Path) -> None:
-    model = torch.nn.Linear(4, 1)
-    with torch.no_grad():
-        model.weight.copy_(model.weight.half())  # as the shipped models are
-
-    def loss(step: int) -> dict[str, torch.Tensor]:
-        return {"loss": (model(torch.ones(1, 4)) * 0).sum() + step}
-
-    steps = Steps(3, batch=1, learning_rate=0.0, weight_decay=0.0)
-    here, there = watched(tmp_path / "here", "stage"), watched(tmp_path / "there", "stage")
-    train(here, {"model": model}, steps, loss, seed=1)
-    assert kept.keep(here, tmp_path / "kept") > 0
-    assert kept.take(there, tmp_path / "kept") and not there.done
-    assert not kept.take(there, tmp_path / "kept")  # what is there is not written over
-    state = there.load()
-    assert state is not None and torch.equal(state["model"]["weight"], model.weight)
-    means = train(there, {"model": model}, Steps(4, batch=1, learning_rate=0.0), loss, seed=1)
-    assert means == {"loss": 3.0}  # the fourth step alone was left to take
-
-    here.finish(error=0.5)
-    kept.keep(here, tmp_path / "kept")
-    third = watched(tmp_path / "third", "stage")
-    assert kept.take(third, tmp_path / "kept") and third.figures() == {"error": 0.5}
 
 
 def test_the_vocoder_learns(tmp_path: Path, corpus: Corpus, scale: Scale, cpu: torch.device) -> None:

@@ -99,7 +99,7 @@ def test_the_gate_names_what_lies_under_the_bar() -> None:
     ]
     deaf = {**good, "heard right, answers shuffled": Share(20, 24)}  # a judge that hears what it expects
     assert gate.missed(deaf, bar) == ["heard right, answers shuffled: 20 of 24 (0.83); expected at most 0.20."]
-    assert gate.missed(good, gate.read_bar()) == []
+    assert gate.read_bar().keys() == bar.keys()
 
 
 def test_the_committed_questions_are_the_domains_own() -> None:

@@ -1,9 +1,10 @@
 """The model card, from what was measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from demo.recipe import domain
+from demo.recipe.bars import Bar
 from demo.recipe.scales import Scale, Steps
 from demo.recipe.voices import ASSISTANT_SPEEDS, ASSISTANT_VOICES, variants
 
@@ -61,7 +62,7 @@ that it makes, and nothing of its code or data is in these files.
 
 def card(
     figures: Mapping[str, Any],
-    bars: Mapping[str, bool],
+    bars: Sequence[Bar],
     stages: Mapping[str, Any],
     scale: Scale,
     made: Mapping[str, Any],
@@ -86,7 +87,7 @@ def card(
         seed=made["seed"],
         command=f"`{made['command']}` makes it again.",
         tables="\n\n".join([*_tables(figures), _ablation(stages)]),
-        bars="\n".join(f"- {'reached' if reached else '**missed**'}: {bar}" for bar, reached in bars.items()),
+        bars="\n".join(f"- {bar}." for bar in bars),
     )
 
 

@@ -15,6 +15,7 @@ from antiphon.engine.weights.manifest import write_manifest
 from demo.judge import files as judge_files
 from demo.judge import train as judge
 from demo.recipe import evaluate, flow, thinking, tokenizer, tokens, vocoder
+from demo.recipe.bars import bars
 from demo.recipe.card import CARD_FILE, FIGURES_FILE, card
 from demo.recipe.data import Corpus, make_corpus
 from demo.recipe.evaluate import Checkpoint
@@ -151,14 +152,14 @@ def _evaluate(recipe: Recipe, stage: Stage) -> None:
     judge_files.save(judge.load(trained), judge.errors(trained), recipe.judge)
     listener = judge_files.load(recipe.judge)
     figures = evaluate.evaluate(Checkpoint.load(recipe.checkpoint), listener, recipe.corpus, recipe.seed, stage.say)
-    reached = evaluate.bars(figures)
+    measured = bars(figures)
     made = {**recipe.stage("export").figures(), "seed": recipe.seed, "command": "make checkpoint"}
     stages = {name: recipe.stage(name).figures() for name in STAGES}
-    text = card(figures, reached, stages, recipe.scale, made)
+    text = card(figures, measured, stages, recipe.scale, made)
     (recipe.checkpoint / CARD_FILE).write_text(text)
     (recipe.checkpoint / FIGURES_FILE).write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
     write_manifest(recipe.checkpoint)
-    stage.finish(bars_reached=sum(reached.values()), bars=len(reached))
+    stage.finish(bars_reached=sum(bar.is_reached for bar in measured), bars=len(measured))
 
 
 STAGES: Final[Mapping[str, Callable[[Recipe, Stage], None]]] = MappingProxyType(

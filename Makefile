@@ -3,8 +3,7 @@ PYTHON ?= python3
 CLIP ?=
 ANSWER ?= out/answer.wav
 CHECKPOINT ?= demo/checkpoint
-# While there is no checkpoint that speaks, one with random weights answers.
-MODEL ?= $(if $(wildcard $(CHECKPOINT)/SHA256SUMS),$(CHECKPOINT),checkpoints/tiny)
+MODEL ?= $(CHECKPOINT)
 ARGS ?=
 WORKERS ?= 2
 

@@ -1,6 +1,6 @@
 """Someone interrupts: the answer is cut where it was heard, and the dialogue goes on from there.
 
-    antiphon serve --model checkpoints/tiny
+    antiphon serve
     python examples/interruption.py
 
 A question in writing is answered aloud. The player reports how far it is, as every client should that can be

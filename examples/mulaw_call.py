@@ -1,6 +1,6 @@
 """A telephone call: 8 kHz µ-law in, 8 kHz µ-law out, both all the time.
 
-    antiphon serve --model checkpoints/tiny
+    antiphon serve
     python examples/mulaw_call.py demo/clips/tt-weasels.wav
 
 This is the shape of a bridge to a telephone network: one task hands over what the caller says, 20 ms at a time, silence

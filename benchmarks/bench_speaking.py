@@ -96,10 +96,9 @@ def main() -> int:
     own = SpeechDecoder.load(options.model / DECODER_FOLDER)
     where = {**environment(torch.device("cpu")), "threads": "1", "model": options.model.name}
     costs = [(decoder, StepCost.of(decoder)) for decoder in (official, own)]
-    rows: list[dict[str, object]] = []
     for seconds in options.seconds:
         counted = {
-            mode: [_operations(decoder, step, mode, seconds) for decoder, step in costs] for mode in STREAMING_MODES
+            mode: [_operations(decoder, step, mode, seconds) for decoder, step in costs] for mode in options.modes
         }
         measured = _measured(options, seconds, {mode: own for mode, (_, own) in counted.items()})
         for mode, (of_official, of_own) in counted.items():
@@ -111,9 +110,7 @@ def main() -> int:
                 **_of_runs(measured[mode], seconds),
             }
             print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-            rows.append({**where, **row})
-    append_rows(options.results, rows)
-    print(f"appended {len(rows)} rows to {options.results}", file=sys.stderr)
+            append_rows(options.results, [{**where, **row}])
     return 0
 
 
@@ -157,9 +154,9 @@ def _measured(
     options: argparse.Namespace, seconds: float, operations: dict[str, float]
 ) -> dict[str, list[dict[str, float]]]:
     """CPU seconds and bytes of every run, by mode; the modes in turn."""
-    measured: dict[str, list[dict[str, float]]] = {mode: [] for mode in STREAMING_MODES}
+    measured: dict[str, list[dict[str, float]]] = {mode: [] for mode in options.modes}
     for _ in range(options.runs):
-        for mode in STREAMING_MODES:
+        for mode in options.modes:
             if operations[mode] / _GIGA / options.gflops <= options.patience:
                 command = [sys.executable, "-m", "benchmarks.bench_speaking", "--model", str(options.model)]
                 command += ["--seconds", str(seconds), "--measure", mode]
@@ -227,6 +224,7 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="What a second of speech costs in long turns, by streaming mode.")
     parser.add_argument("--model", type=Path, default=_ROOT / "demo" / "checkpoint")
     parser.add_argument("--seconds", type=float, nargs="+", default=[5.0, 15.0, 60.0, 300.0], help="of the turns")
+    parser.add_argument("--modes", nargs="+", choices=STREAMING_MODES, default=list(STREAMING_MODES))
     parser.add_argument("--runs", type=int, default=3, help="of each turn and mode")
     parser.add_argument("--patience", type=float, default=300.0, help="seconds that one run may take by its operations")
     parser.add_argument("--gflops", type=float, default=20.0, help="what a thread here does in a second, roughly")

@@ -76,11 +76,10 @@ def _measure(judge: Judge, options: argparse.Namespace) -> int:
     where = {**environment(torch.device(options.device)), "model": options.model.name}
     errors = files.errors(options.judge)
     _tell(f"the judge's own word error rate on originals: {_listed(errors)}")
-    questions = sets.drawn(options.work, SCALES[options.scale], options.recipe_seed, options.count, _tell)
+    drawn = sets.drawn(options.work, SCALES[options.scale], options.recipe_seed, options.count, _tell)
+    questions = {name: some for name, some in drawn.items() if name in (options.sets or drawn)}
     vocabulary = Vocabulary.read(options.model / LANGUAGE_MODEL_FOLDER)
     decoder = SpeechDecoder.load(options.model / DECODER_FOLDER, options.device)
-    rows: list[dict[str, object]] = []
-    join_rows: list[dict[str, object]] = []
     for mode in options.modes:
         with serving(options.model, options.device, ["--streaming", mode]) as target:
             answered: list[Received] = []
@@ -92,20 +91,21 @@ def _measure(judge: Judge, options: argparse.Namespace) -> int:
                             asyncio.run(_asked(target, vocabulary, some, line, seed, f"{mode}: {label}"))
                             for seed in (options.seeds if name in options.seeded else options.seeds[:1])
                         ]
-                        rows.append({**where, "mode": mode, "set": label, **_row(judge, runs, errors)})
+                        row = {**where, "mode": mode, "set": label, **_row(judge, runs, errors)}
+                        append_rows(options.results / "quality.csv", [row])
                         answered += runs[0] if line is WIDE else []
             minute = asyncio.run(long_speech.spoken(target, options.work, SCALES[options.scale], options.recipe_seed))
-        rows.append({**where, "mode": mode, "set": "more than a minute", **_long_row(judge, minute, errors)})
+        row = {**where, "mode": mode, "set": "more than a minute", **_long_row(judge, minute, errors)}
+        append_rows(options.results / "quality.csv", [row])
         longest = sorted((one.codes for one in answered if one.codes), key=len, reverse=True)[:_JOINED]
         joined = [joins.decode_both_ways(decoder, codes, mode) for codes in longest]
         measured = joins.measure(joined)
         picture = options.results / f"joins-{mode}.png"
         spectrogram(picture, joined[0].wave, joined[0].joins, _PIXELS_OF_A_BIN)
-        join_rows.append({**where, "mode": mode, "answers": len(longest), **_rounded(asdict(measured))})
+        row = {**where, "mode": mode, "answers": len(longest), **_rounded(asdict(measured))}
+        append_rows(options.results / "quality_joins.csv", [row])
         print(f"{mode}, joins of the {len(longest)} longest answers: {_listed(_rounded(asdict(measured)))}")
-    append_rows(options.results / "quality.csv", rows)
-    append_rows(options.results / "quality_joins.csv", join_rows)
-    _tell(f"appended {len(rows)} and {len(join_rows)} rows under {options.results}")
+    _tell(f"rows and pictures lie under {options.results}")
     return 0
 
 
@@ -222,6 +222,7 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--modes", nargs="+", choices=STREAMING_MODES, default=list(STREAMING_MODES))
     parser.add_argument("--count", type=int, default=60, help="questions of each set (default: %(default)s)")
+    parser.add_argument("--sets", nargs="+", help="those alone, by their names in the table (default: all)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the decoder's draws")
     parser.add_argument("--seeded", nargs="*", default=["known"], help="sets asked with every seed; others: the first")
     parser.add_argument("--work", type=Path, default=Path("checkpoints/recipe/full"), help="the recipe's work folder")

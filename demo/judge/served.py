@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,12 +82,13 @@ def serving(model: Path, device: str = "cpu", options: Sequence[str] = ()) -> It
             said.append(line)
             told = json.loads(line) if line.startswith("{") else {}
             if told.get("event") == "serving":
+                threading.Thread(target=process.stderr.read, daemon=True).start()  # a full pipe would stop the server
                 yield f"127.0.0.1:{told['port']}"
                 return
         raise RuntimeError(f"the server did not come up: {''.join(said[-5:])}")
     finally:
         process.terminate()
-        process.communicate()
+        process.wait()
 
 
 async def ask(

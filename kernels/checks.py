@@ -17,11 +17,15 @@ class KernelArgumentError(ValueError):
 
 def check_shape(name: str, tensor: torch.Tensor, expected: tuple[int | None, ...]) -> None:
     """Refuse `tensor` unless its shape is `expected`, where None stands for any length."""
-    shape = tuple(tensor.shape)
-    fits = len(shape) == len(expected) and all(e is None or s == e for s, e in zip(shape, expected, strict=True))
-    if not fits:
-        wanted = ", ".join("any" if e is None else str(e) for e in expected)
-        raise KernelArgumentError(f"{name} has shape {list(shape)}; expected [{wanted}].")
+    shape = tensor.shape
+    if len(shape) == len(expected):
+        for length, wanted in zip(shape, expected, strict=True):
+            if length != wanted and wanted is not None:
+                break
+        else:
+            return
+    lengths = ", ".join("any" if wanted is None else str(wanted) for wanted in expected)
+    raise KernelArgumentError(f"{name} has shape {list(shape)}; expected [{lengths}].")
 
 
 def check_dtype(name: str, tensor: torch.Tensor, *expected: torch.dtype) -> None:
@@ -50,8 +54,7 @@ def check_contiguous(**tensors: torch.Tensor) -> None:
 
 def check_same_device(**tensors: torch.Tensor) -> None:
     """Refuse tensors that do not all live on one device."""
-    devices = {str(tensor.device) for tensor in tensors.values()}
-    if len(devices) > 1:
+    if len({tensor.device for tensor in tensors.values()}) > 1:
         where = ", ".join(f"{name} on {tensor.device}" for name, tensor in tensors.items())
         raise KernelArgumentError(f"all tensors must be on one device; got {where}.")
 

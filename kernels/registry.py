@@ -90,7 +90,9 @@ class Op(Generic[Implementation]):
 
     def implementation(self, device: torch.device) -> Implementation:
         """The callable that runs for tensors on `device`. Raises BackendError as `choose` does."""
-        if self.kernel is not None and self.choose(device).backend == "triton":
+        if self.kernel is None or (device.type == "cpu" and _forced.get() is None and not os.environ.get(VARIABLE)):
+            return self.reference  # as `choose` says at greater length: a small model asks thousands of times a word
+        if self.choose(device).backend == "triton":
             return cast(Implementation, load_kernel(self.kernel, self.name))
         return self.reference
 

@@ -98,9 +98,8 @@ def reflect_first(
     """
     sequences = len(cu_seqlens) - 1
     longer = cu_seqlens + torch.arange(sequences + 1, dtype=torch.int32, device=x.device)
-    if sequences == 1:  # without a gather, and in the memory order that the convolutions keep
-        channels_first = x.t()
-        return torch.cat([channels_first[:, 1:2], channels_first], dim=1).t(), longer
+    if sequences == 1:  # without a gather
+        return torch.cat([x[1:2], x]), longer
     rows = torch.arange(x.shape[0] + sequences, device=x.device)
     sequence = torch.searchsorted(longer, rows, right=True) - 1
     source = rows - sequence - 1

@@ -69,8 +69,7 @@ class _Slices(Layout):
         held = torch.split(x, [len(span) for span in self.spans])
         for rows, span, asked in zip(held, self.spans, to.spans, strict=True):
             moved = rows[max(asked.first - 1, 0) - span.first : asked.end - 1 - span.first]
-            # In the memory order that the convolutions keep.
-            pieces.append(moved if asked.first else torch.cat([rows.t()[:, 1:2], moved.t()], dim=1).t())
+            pieces.append(moved if asked.first else torch.cat([rows[1:2], moved]))
         return _packed(pieces)
 
 

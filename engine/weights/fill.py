@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from antiphon.engine.errors import CheckpointError
 from antiphon.engine.weights.reader import TensorSource
-from antiphon.kernels.packed_conv1d.order import taps_outermost
+from antiphon.kernels.packed_conv1d.order import channels_innermost, taps_outermost
 
 Rename = Callable[[str], str | None]  # a tensor's name in the file → the module's; None: a tensor nobody needs
 
@@ -52,8 +52,9 @@ def fill(
     _check(source, origins, expected, official or str)
     for name, wanted in expected.items():
         tensor = source.read(origins[name]).to(device, dtype if wanted.is_floating_point() else wanted.dtype)
-        # Three dimensions are a convolution's: laid down as its kernel reads them fastest.
-        _set(module, name, taps_outermost(tensor) if tensor.is_cuda and tensor.ndim == 3 else tensor)
+        if tensor.ndim == 3:  # a convolution's: laid down as they are read fastest there
+            tensor = taps_outermost(tensor) if tensor.is_cuda else channels_innermost(tensor)
+        _set(module, name, tensor)
     left = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
     if left:
         raise TypeError(f"{type(module).__name__}.{left[0]} is no part of the state dict; compute it where it is used.")

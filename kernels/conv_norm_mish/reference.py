@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from antiphon.kernels.packing import batches_of
+from antiphon.kernels.rows_convolution import as_image, as_rows, convolve
 
 
 def conv_norm_mish(
@@ -25,16 +26,46 @@ def conv_norm_mish(
     first = 0
     parts = None if added is None else iter(batches_of(added, cu_seqlens, max_seqlen))
     for batch in batches_of(x, cu_seqlens, max_seqlen):
-        y = F.conv1d(batch.transpose(1, 2), weight, bias, padding=1)
+        y = convolve(batch, weight, bias, padding=(1, 1))
         if parts is not None:
-            y = y + next(parts).transpose(1, 2)
+            y = y + next(parts)
         if y[0].numel() > groups:
-            y = F.group_norm(y, groups, norm_weight, norm_bias, eps)
+            y = group_norm(y, groups, norm_weight, norm_bias, eps)
         else:  # a value a group is its own mean; torch refuses to say so
-            y = norm_bias[None, :, None].expand_as(y)
-        y = F.mish(y).transpose(1, 2)
+            y = norm_bias.expand_as(y)
+        y = mish(y)
         if shift is not None:
             y = y + shift[first : first + len(batch), None]
         outputs.append(y.reshape(-1, y.shape[2]))
         first += len(batch)
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+def group_norm(
+    rows: torch.Tensor,  # f[B, T, C]
+    groups: int,
+    weight: torch.Tensor,  # f[C]
+    bias: torch.Tensor,  # f[C]
+    eps: float,
+) -> torch.Tensor:
+    """f[B, T, C], over the T rows and each group of channels.
+
+    The means are taken off first, which changes nothing but the rounding: of images with their channels last, torch
+    takes the variance as the mean of squares less the square of the mean, in float32, 1e-5 off where the mean is 3.
+    """
+    batch, _, channels = rows.shape
+    if rows.dtype.itemsize >= 4:  # a half's own rounding is coarser
+        means = rows.mean(1).view(batch, groups, -1).mean(2)
+        rows = rows - means.repeat_interleave(channels // groups, dim=1).unsqueeze(1)
+    return as_rows(F.group_norm(as_image(rows), groups, weight, bias, eps))
+
+
+def mish(x: torch.Tensor) -> torch.Tensor:
+    """x · tanh(softplus(x)), as x · n / (n + 2) with n = eˣ(eˣ + 2): one exponential, less than half the time.
+
+    Of a relative error like that of torch's own (below 3e-7 in float32). Beyond 20 the quotient is 1 in every dtype.
+    """
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    power = wide.clamp(max=20).exp()
+    half = torch.addcmul(power, power, power, value=0.5)  # n / 2
+    return (half / (half + 1) * wide).to(x.dtype)

@@ -1,10 +1,11 @@
-"""`packed_conv1d` in plain torch: neighbours of one length go through conv1d as one batch."""
+"""`packed_conv1d` in plain torch: neighbours of one length are convolved as one batch."""
 
 import torch
 import torch.nn.functional as F
 
 from antiphon.kernels.packed_conv1d.activations import Activation, activate
 from antiphon.kernels.packing import runs_of
+from antiphon.kernels.rows_convolution import convolve
 
 
 def packed_conv1d(
@@ -54,9 +55,4 @@ def _one(
     """f[B · T_out, C_out] of sequences of one length."""
     if rows.shape[1] + shrinkage < 0:
         return rows.new_zeros(0, weight.shape[0])
-    channels_first = rows.transpose(1, 2)
-    if left == right:
-        y = F.conv1d(channels_first, weight, bias, stride=stride, padding=left, dilation=dilation)
-    else:
-        y = F.conv1d(F.pad(channels_first, (left, right)), weight, bias, stride=stride, dilation=dilation)
-    return y.transpose(1, 2).flatten(0, 1)
+    return convolve(rows, weight, bias, stride=stride, padding=(left, right), dilation=dilation).flatten(0, 1)

@@ -1,9 +1,9 @@
-"""`packed_conv_transpose1d` in plain torch: each sequence goes through conv_transpose1d alone."""
+"""`packed_conv_transpose1d` in plain torch: each sequence is convolved alone."""
 
 import torch
-import torch.nn.functional as F
 
 from antiphon.kernels.packing import sequences_of
+from antiphon.kernels.rows_convolution import convolve_transposed
 
 
 def packed_conv_transpose1d(
@@ -17,7 +17,7 @@ def packed_conv_transpose1d(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Differentiable; the definition of correct."""
     outputs = [
-        F.conv_transpose1d(rows.t().unsqueeze(0), weight, bias, stride=stride, padding=padding).squeeze(0).t()
+        convolve_transposed(rows.unsqueeze(0), weight, bias, stride=stride, padding=padding).squeeze(0)
         if len(rows)
         else rows.new_zeros(0, weight.shape[1])
         for rows in sequences_of(x, cu_seqlens)

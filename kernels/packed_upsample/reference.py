@@ -1,9 +1,9 @@
 """`packed_upsample` in plain torch."""
 
 import torch
-import torch.nn.functional as F
 
 from antiphon.kernels.packing import batches_of
+from antiphon.kernels.rows_convolution import convolve_transposed
 
 
 def packed_upsample(
@@ -18,8 +18,7 @@ def packed_upsample(
 ) -> torch.Tensor:
     """Differentiable; the definition of correct. f[out_rows, C_out]."""
     doubled = [
-        F.conv_transpose1d(batch.transpose(1, 2), weight, bias, stride=2, padding=1).transpose(1, 2)
-        for batch in batches_of(x, cu_seqlens, max_seqlen)
+        convolve_transposed(batch, weight, bias, stride=2, padding=1) for batch in batches_of(x, cu_seqlens, max_seqlen)
     ]
     if len(doubled) == 1 and out_rows == len(doubled[0]) * doubled[0].shape[1]:  # nothing to crop
         return doubled[0].flatten(0, 1)

@@ -66,7 +66,7 @@ LIBRARY = (
     Library(STEP, "add", "a block's shortcut"),
     Library(
         FINISH,
-        "conv1d relu clamp expm1 abs to",
+        "conv2d relu clamp expm1 abs to",
         "F0 in float64, at the mel's rate: what it is off by adds up in the phase",
     ),
     Library(FINISH, "tanh mul div add", "the harmonics' mix, one value a sample, and a turn's phases"),

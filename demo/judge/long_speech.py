@@ -40,7 +40,8 @@ async def spoken(target: str, work: Path, scale: Scale, seed: int) -> Minute:
     clips = make_clips(work / "data" / "test-assistant", lines, MODEL_INPUT_RATE, workers=0, progress=lambda line: None)
     sounds = sounds_of(clips)
     codes: list[int] = []
-    ends, texts = [0], []
+    texts: list[str] = []
+    ends = [0]
     async with Client(target) as client:
         while len(codes) < _SECONDS * float(SPEECH_TOKEN_RATE):
             index = len(texts) % len(sounds)

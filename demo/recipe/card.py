@@ -1,15 +1,20 @@
-"""The model card, from what was measured."""
+"""The model card, from what was measured: `figures.json`, which has all of it, and `README.md`, which tells it."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
+from antiphon.engine.errors import CheckpointError
+from antiphon.engine.weights.manifest import write_manifest
 from demo.recipe import domain
-from demo.recipe.bars import Bar
+from demo.recipe.bars import bars
 from demo.recipe.scales import Scale, Steps
 from demo.recipe.voices import ASSISTANT_SPEEDS, ASSISTANT_VOICES, variants
 
 CARD_FILE: Final = "README.md"
 FIGURES_FILE: Final = "figures.json"
+_MEASURED, _TRAINING = "measured", "training"  # its two parts
 
 _CARD: Final = """\
 # Antiphon's demo checkpoint
@@ -34,12 +39,12 @@ and {held_out_zh} Mandarin pairs of numbers are never added in training, neither
 ## Training
 {steps}
 Seed {seed}. {command}
-
+{remarks}
 ## Measured
-By `python -m demo.recipe evaluate` on the files here, in the engine, streamed as callers have it by default. *Heard
-right*: the judge, a recogniser of its own architecture and features that learnt from real espeak-ng audio only
-(`demo/judge`), hears the expected sentence. Intervals are Wilson's, 95 %. Both streaming modes side by side, through a
-server: `benchmarks/results/quality.csv`, by `python -m benchmarks.bench_quality`.
+By `python -m demo.evaluate` (it needs espeak-ng) on the files here, in the engine, streamed as callers have it by
+default. *Heard right*: the judge, a recogniser of its own architecture and features that learnt from real espeak-ng
+audio only (`demo/judge`), hears the expected sentence. Intervals are Wilson's, 95 %. Both streaming modes side by side,
+through a server: `benchmarks/results/quality.csv`, by `python -m benchmarks.bench_quality`.
 
 A sum is held out in both orders and in both ways of asking, spoken and written, in the language it is asked in. What
 training does see, in writing, is sums of larger numbers: "twenty three plus forty five" holds the digits of a held-out
@@ -62,17 +67,37 @@ that it makes, and nothing of its code or data is in these files.
 """
 
 
-def card(
-    figures: Mapping[str, Any],
-    bars: Sequence[Bar],
-    stages: Mapping[str, Any],
+def write_card(
+    folder: Path,
+    measured: Mapping[str, Any],  # by `evaluate`
+    training: Mapping[str, Any],  # `parameters`, `bytes`, `seed`, `stages`: what each measured of itself; `remarks`
     scale: Scale,
-    made: Mapping[str, Any],
-) -> str:
-    """The card's text. `stages` holds what each stage measured; `made` parameters, bytes, seed and command."""
+) -> None:
+    """Write the card, the figures that it is made from, and the manifest of the checkpoint in `folder`."""
+    figures = {_MEASURED: measured, _TRAINING: training}
+    (folder / FIGURES_FILE).write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
+    (folder / CARD_FILE).write_text(card(measured, training, scale))
+    write_manifest(folder)
+
+
+def read_figures(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What was measured of the checkpoint in `folder`, and its training: what `write_card` was given.
+
+    Raises CheckpointError where there is no such file.
+    """
+    path = folder / FIGURES_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{folder} has no {FIGURES_FILE}; expected a checkpoint that demo/recipe has made.")
+    figures = json.loads(path.read_text())
+    return figures[_MEASURED], figures[_TRAINING]
+
+
+def card(measured: Mapping[str, Any], training: Mapping[str, Any], scale: Scale) -> str:
+    """The card's text. `write_card` says what it is given."""
+    stages = training["stages"]
     return _CARD.format(
-        parameters=made["parameters"] / 1e6,
-        megabytes=made["bytes"] / 1e6,
+        parameters=training["parameters"] / 1e6,
+        megabytes=training["bytes"] / 1e6,
         operand_en=domain.LARGEST_OPERAND["en"],
         operand_zh=domain.LARGEST_OPERAND["zh"],
         unknown_en=domain.UNKNOWN["en"],
@@ -86,10 +111,11 @@ def card(
         held_out_zh=len(domain.held_out_pairs("zh")),
         clips=", ".join(f"{key} {value}" for key, value in stages.get("data", {}).items()) + ".",
         steps=_steps(scale),
-        seed=made["seed"],
-        command=f"`{made['command']}` makes it again.",
-        tables="\n\n".join([*_tables(figures), _stages(stages), _ablation(stages, scale)]),
-        bars="\n".join(f"- {bar}." for bar in bars),
+        seed=training["seed"],
+        command="`make checkpoint` makes it again.",
+        remarks="".join(f"\n{remark}\n" for remark in training["remarks"]),
+        tables="\n\n".join([*_tables(measured), _stages(stages), _ablation(stages, scale)]),
+        bars="\n".join(f"- {bar}." for bar in bars(measured)),
     )
 
 

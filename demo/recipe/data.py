@@ -8,8 +8,9 @@ test-sums         sums that no training sees, by the training voices
 test-open         open vocabulary by the training voices
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -64,13 +65,19 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """All that was planned, and the clips of it."""
+class Recordings:
+    """What a trained checkpoint is measured on: the test sets, and the assistant's answers as they were recorded."""
 
     assistant: ClipSet
+    tests: Mapping[str, tuple[ClipSet, Sequence[Asked]]]
+
+
+@dataclass(frozen=True)
+class Corpus(Recordings):
+    """All that was planned, and the clips of it."""
+
     users: ClipSet
     asked: Sequence[Asked]  # in the order of `users`
-    tests: Mapping[str, tuple[ClipSet, Sequence[Asked]]]
 
     @property
     def phonemes(self) -> tuple[str, ...]:
@@ -80,24 +87,26 @@ class Corpus:
 
 def make_corpus(stage: Stage, scale: Scale, seed: int, workers: int) -> Corpus:
     """Plan every set and speak what is not yet on the disk."""
+    measured = make_recordings(stage.folder, scale, seed, workers, stage.say)
+    asked = plan_users(scale, seed)
+    users = make_clips(stage.folder / "users", [one.line for one in asked], MODEL_INPUT_RATE, workers, stage.say)
+    corpus = Corpus(measured.assistant, measured.tests, users, asked)
+    for one in (corpus.assistant, corpus.users):
+        one.renumber(corpus.phonemes)
+    return corpus
+
+
+def make_recordings(folder: Path, scale: Scale, seed: int, workers: int, progress: Callable[[str], None]) -> Recordings:
+    """The same without what only training hears."""
 
     def clips(name: str, lines: Sequence[Line], rate: int) -> ClipSet:
-        return make_clips(stage.folder / name, lines, rate, workers, stage.say)
+        return make_clips(folder / name, lines, rate, workers, progress)
 
-    asked = plan_users(scale, seed)
     tests = {
         name: (clips(f"test-{name}", [one.line for one in plan], MODEL_INPUT_RATE), plan)
         for name, plan in plan_tests(scale, seed).items()
     }
-    corpus = Corpus(
-        assistant=clips("assistant", plan_assistant(scale, seed), OUTPUT_RATE),
-        users=clips("users", [one.line for one in asked], MODEL_INPUT_RATE),
-        asked=asked,
-        tests=tests,
-    )
-    for one in (corpus.assistant, corpus.users):
-        one.renumber(corpus.phonemes)
-    return corpus
+    return Recordings(clips("assistant", plan_assistant(scale, seed), OUTPUT_RATE), tests)
 
 
 def repeated(scale: Scale, seed: int) -> list[Exchange]:

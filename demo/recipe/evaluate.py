@@ -25,7 +25,7 @@ from demo.judge.score import heard_right, original_error, shuffled_right
 from demo.recipe import augment, domain
 from demo.recipe.bars import ALONE, BY_TELEPHONE, MOST, ORIGINALS, RESYNTHESIS, THREADS
 from demo.recipe.clips import ClipSet
-from demo.recipe.data import Asked, Corpus
+from demo.recipe.data import Asked, Recordings
 from demo.recipe.questions import (
     LONGEST,
     Answered,
@@ -91,17 +91,22 @@ class Checkpoint:
 
 
 def evaluate(
-    checkpoint: Checkpoint, judge: Judge, corpus: Corpus, seed: int, say: Callable[[str], None] = lambda line: None
+    checkpoint: Checkpoint,
+    judge: Judge,
+    recordings: Recordings,
+    seed: int,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Figures:
     """All figures, by name. `say` is told what is measured next."""
-    tests = corpus.tests
+    tests = recordings.tests
     say("the judge by itself, and words of any kind through codes and back")
     figures: Figures = {
         ORIGINALS: {
             name: round(original_error(judge, *tests[name]), 4) for name in ("known", "voices", "open", "assistant")
         },
         MOST: {
-            name: share.figures() for name, share in _most(judge, corpus, tests["known"][1][: _HEARD["known"]]).items()
+            name: share.figures()
+            for name, share in _most(judge, recordings, tests["known"][1][: _HEARD["known"]]).items()
         },
         "answers": {},
         RESYNTHESIS: {
@@ -132,7 +137,7 @@ def evaluate(
             "text right": share_right(ask_in_text(checkpoint.lm, tests[name][1])).figures()
         }
     return figures | {
-        "memory, second turn right": _memory(checkpoint, corpus, seed).figures(),
+        "memory, second turn right": _memory(checkpoint, recordings, seed).figures(),
         "no speech, said so": {name: share.figures() for name, share in _no_speech(checkpoint, seed).items()},
         "outside the domain, said so": {
             name: share.figures() for name, share in _outside(answered["unknown"], tests["unknown"][1]).items()
@@ -171,9 +176,9 @@ def _heard(
     }
 
 
-def _most(judge: Judge, corpus: Corpus, plan: Sequence[Asked]) -> dict[str, Share]:
+def _most(judge: Judge, recordings: Recordings, plan: Sequence[Asked]) -> dict[str, Share]:
     """What the judge hears right of the same answers as they were recorded: more cannot be heard of the model's."""
-    clips = corpus.assistant
+    clips = recordings.assistant
     first = {(line.text, line.language): index for index, line in reversed(list(enumerate(clips.lines)))}
     answers = [(one.exchange.answer, one.exchange.language) for one in plan if one.exchange is not None]
     recorded = [answer for answer in answers if answer in first]
@@ -211,14 +216,14 @@ def _resynthesis_error(checkpoint: Checkpoint, judge: Judge, clips: ClipSet, pla
     return word_error_rate([(text, one.line.text) for text, one in zip(heard, plan, strict=False)])
 
 
-def _memory(checkpoint: Checkpoint, corpus: Corpus, seed: int) -> Share:
+def _memory(checkpoint: Checkpoint, recordings: Recordings, seed: int) -> Share:
     """A sum, its own answer as it came, then "add one more" or the like: is the second answer right?"""
     random = np.random.default_rng((seed, 70))
     lm, tokenizer = checkpoint.lm, checkpoint.tokenizer
-    sums = [(i, a.exchange) for i, a in enumerate(corpus.tests["known"][1]) if a.exchange and a.exchange.kind == "sum"]
-    memory = corpus.tests["memory"]
+    known, memory = recordings.tests["known"], recordings.tests["memory"]
+    sums = [(i, a.exchange) for i, a in enumerate(known[1]) if a.exchange and a.exchange.kind == "sum"]
     follow_ups = [(i, a.exchange) for i, a in enumerate(memory[1]) if a.exchange]
-    first_sounds, then_sounds = sounds_of(corpus.tests["known"][0]), sounds_of(memory[0])
+    first_sounds, then_sounds = sounds_of(known[0]), sounds_of(memory[0])
     sounds: list[np.ndarray] = []  # of both turns of each dialogue
     expected: list[str] = []
     while len(expected) < _DIALOGUES:

@@ -1,6 +1,5 @@
 """The stages in their order, and what each needs of the others."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -11,12 +10,11 @@ from typing import Final
 import torch
 
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
-from antiphon.engine.weights.manifest import write_manifest
 from demo.judge import files as judge_files
 from demo.judge import train as judge
 from demo.recipe import evaluate, flow, thinking, tokenizer, tokens, vocoder
 from demo.recipe.bars import bars
-from demo.recipe.card import CARD_FILE, FIGURES_FILE, card
+from demo.recipe.card import write_card
 from demo.recipe.data import Corpus, make_corpus
 from demo.recipe.evaluate import Checkpoint
 from demo.recipe.export import Trained, export
@@ -152,13 +150,10 @@ def _evaluate(recipe: Recipe, stage: Stage) -> None:
     judge_files.save(judge.load(trained), judge.errors(trained), recipe.judge)
     listener = judge_files.load(recipe.judge)
     figures = evaluate.evaluate(Checkpoint.load(recipe.checkpoint), listener, recipe.corpus, recipe.seed, stage.say)
-    measured = bars(figures)
-    made = {**recipe.stage("export").figures(), "seed": recipe.seed, "command": "make checkpoint"}
     stages = {name: recipe.stage(name).figures() for name in STAGES}
-    text = card(figures, measured, stages, recipe.scale, made)
-    (recipe.checkpoint / CARD_FILE).write_text(text)
-    (recipe.checkpoint / FIGURES_FILE).write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
-    write_manifest(recipe.checkpoint)
+    training = {**recipe.stage("export").figures(), "seed": recipe.seed, "remarks": [], "stages": stages}
+    write_card(recipe.checkpoint, figures, training, recipe.scale)
+    measured = bars(figures)
     stage.finish(bars_reached=sum(bar.is_reached for bar in measured), bars=len(measured))
 
 

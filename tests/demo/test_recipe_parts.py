@@ -9,14 +9,17 @@ import torch
 from antiphon.engine.think.vocab import Vocabulary
 from demo.judge.score import heard_right, shuffled_right
 from demo.recipe import augment, domain, text_tokenizer
+from demo.recipe.card import CARD_FILE, card, read_figures
 from demo.recipe.data import Corpus
 from demo.recipe.language_model import split_spans
 from demo.recipe.mel import log_mel, pitch
 from demo.recipe.numbers import english, mandarin
 from demo.recipe.questions import Share
+from demo.recipe.scales import FULL
 from demo.recipe.sequences import Answers, Dialogues, Documents, interleaved, written_sums
 from demo.recipe.spelled import alphabet, edits, normalised, read_ctc, spell, word_error_rate
 from demo.recipe.voices import Language
+from demo.talk import CHECKPOINT
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +194,8 @@ def test_spans_cover_the_text() -> None:
         assert not any(spoken and "\n" in piece for piece, spoken in pieces)
         shares.append(sum(len(piece) for piece, spoken in pieces if spoken) / len(text))
     assert 0.15 < np.mean(shares) < 0.45
+
+
+def test_the_shipped_card_is_what_its_figures_say() -> None:
+    measured, training = read_figures(CHECKPOINT)
+    assert (CHECKPOINT / CARD_FILE).read_text() == card(measured, training, FULL)

@@ -25,6 +25,8 @@ from pathlib import PurePath
 from types import TracebackType
 from typing import Final, TextIO, TypedDict, Unpack, get_type_hints
 
+from antiphon.engine.service.log_writer import FIELDS_ATTRIBUTE, LogWriter
+
 
 class Fields(TypedDict, total=False):
     """Everything a log line may tell beside its event."""
@@ -68,7 +70,6 @@ _FIELD_TYPES: Final[Mapping[str, type]] = get_type_hints(Fields)
 _EVENT: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 KEY_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,31}")  # of an API key; every key is longer
 _NAME: Final = re.compile(r"[A-Za-z0-9._:/%@\[\]-]{1,128}")
-_FIELDS_ATTRIBUTE: Final = "antiphon_fields"
 _FRAMES_KEPT: Final = 32  # of an exception's traceback, the innermost
 
 ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
@@ -81,15 +82,16 @@ def log_event(
 
     `event` names it, in lower case with underscores, the same every time; `failure` is the exception that goes with it.
     """
-    logger.log(level, event, exc_info=failure, extra={_FIELDS_ATTRIBUTE: fields})
+    logger.log(level, event, exc_info=failure, extra={FIELDS_ATTRIBUTE: fields})
 
 
 def configure_logging(stream: TextIO | None = None, level: int = logging.INFO, process: str | None = None) -> None:
     """Send this process's logs to `stream` (None: standard error) as JSON lines, and no longer where it went before.
 
-    `process`: its name, for each line, where several write to one stream.
+    `process`: its name, for each line, where several write to one stream. A stream that takes nothing, such as a pipe
+    that nobody reads, delays nobody: lines are dropped and counted (log_writer.py).
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = LogWriter(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(process))
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
@@ -110,7 +112,7 @@ class JsonFormatter(logging.Formatter):
         }
         if self._process is not None:
             line |= {"process": self._process, "pid": record.process}
-        fields = getattr(record, _FIELDS_ATTRIBUTE, None)
+        fields = getattr(record, FIELDS_ATTRIBUTE, None)
         if isinstance(fields, dict) and isinstance(record.msg, str) and _EVENT.fullmatch(record.msg):
             allowed = {name: value for name, value in fields.items() if _is_allowed(name, value)}
             line |= {"event": record.msg, **allowed}

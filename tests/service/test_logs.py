@@ -1,15 +1,18 @@
 """Log lines: JSON, and never a word of a dialogue or a key."""
 
 import asyncio
+import contextlib
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from antiphon.engine.service.logs import configure_logging, log_event
+from antiphon.engine.service.log_writer import LogWriter
+from antiphon.engine.service.logs import JsonFormatter, configure_logging, log_event
 
 SECRET = "hello, my PIN is 1234"
 KEY = "0123456789abcdef0123456789abcdef"
@@ -28,6 +31,7 @@ def stream() -> Iterator[io.StringIO]:
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    logging.getLogger().handlers[0].flush()
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
@@ -114,3 +118,35 @@ def test_of_other_records_the_place_alone_is_told(stream: io.StringIO) -> None:
     assert told[0]["at"].startswith("service/test_logs.py:")
     assert told[3]["exception"] == "builtins.RuntimeError"
     assert SECRET not in stream.getvalue()
+
+
+def test_a_pipe_that_nobody_reads_delays_nobody_and_what_it_missed_is_counted() -> None:
+    reading, writing = os.pipe()
+    log = logging.getLogger("antiphon.test.pipe")
+    log.propagate = False
+    read: list[dict[str, Any]] = []
+    with os.fdopen(reading) as reader, contextlib.suppress(BrokenPipeError), os.fdopen(writing, "w") as pipe:
+        writer = LogWriter(pipe, waiting=10)
+        writer.setFormatter(JsonFormatter("server"))
+        log.addHandler(writer)
+        try:
+            for turns in range(2_000):  # more than a pipe holds
+                log_event(log, logging.WARNING, "dialogue_ended", turns=turns)
+            while not turns_of(read) or turns_of(read)[-1] < 2_000:  # until one comes that finds room again
+                turns += 1
+                log_event(log, logging.WARNING, "dialogue_ended", turns=turns)
+                read.append(json.loads(reader.readline()))
+        finally:
+            log.removeHandler(writer)
+            log.propagate = True
+            reader.close()
+            writer.flush()
+    written, dropped = turns_of(read), [line["count"] for line in read if line["event"] == "log_lines_dropped"]
+    assert written == sorted(written)
+    assert len(written) + sum(dropped) == written[-1] + 1
+    assert sum(dropped) > 1_000
+    assert all(line["process"] == "server" for line in read)
+
+
+def turns_of(read: list[dict[str, Any]]) -> list[int]:
+    return [line["turns"] for line in read if "turns" in line]

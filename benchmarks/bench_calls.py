@@ -1,6 +1,6 @@
 """Telephone calls at once, in real time, over the network: do they stay in time?
 
-    python benchmarks/bench_calls.py --model checkpoints/tiny [--callers 1 8] [--chunk 0.2] [--streaming seamless]
+    python -m benchmarks.bench_calls --model checkpoints/tiny [--callers 1 8] [--chunk 0.2] [--streaming seamless]
 
 A server of its own process; each caller speaks a clip as 8 kHz µ-law at its own pace and plays the answer as it comes.
 An underrun is a moment at which playback runs dry for more than one message. One caller is the baseline beside the
@@ -10,16 +10,12 @@ Appends to results/calls.csv.
 
 import argparse
 import asyncio
-import json
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from harness import RESULTS, Spread, append_rows, environment
 
 import antiphon
 from antiphon.client import MULAW_8K, AudioOutput, CallConfig, ResponseCompleted, Sampling, TurnDetection
@@ -27,6 +23,8 @@ from antiphon.engine.device import resolve_device
 from antiphon.engine.hear.codec import read_audio
 from antiphon.engine.hear.resample import resample
 from antiphon.engine.speak.chunking import DEFAULT_STREAMING, STREAMING_MODES
+from benchmarks.harness import RESULTS, Spread, append_rows, environment
+from benchmarks.serving import CARRY_ALL, serving
 
 CLIP = Path(__file__).parents[1] / "demo" / "clips" / "tt-weasels.wav"
 PACKET = 160  # bytes: 20 ms
@@ -50,10 +48,13 @@ def main() -> None:
     speech = MULAW_8K.encode(resample(pcm[0], rate, MULAW_8K.rate))
     where = environment(resolve_device(options.device))
     rows: list[dict[str, object]] = []
-    with _serving(options) as target, asyncio.Runner() as runner:
-        runner.run(_calls(target, speech, 1, options))  # not counted
+    with (
+        serving(options.model, options.device, options.streaming, CARRY_ALL) as server,
+        asyncio.Runner() as runner,
+    ):
+        runner.run(_calls(server.target, speech, 1, options))  # not counted
         for callers in options.callers:
-            played = runner.run(_calls(target, speech, callers, options))
+            played = runner.run(_calls(server.target, speech, callers, options))
             first, late = Spread.of([one.first_audio for one in played]), Spread.of([one.late for one in played])
             underruns = sum(one.underruns for one in played)
             print(
@@ -76,26 +77,6 @@ def main() -> None:
             )
     append_rows(options.results, rows)
     print(f"appended {len(rows)} rows to {options.results}", file=sys.stderr)
-
-
-@contextmanager
-def _serving(options: argparse.Namespace) -> Iterator[str]:
-    """A server in a process of its own, warmed up; its address."""
-    command = ["serve", "--model", str(options.model), "--device", options.device, "--port", "0"]
-    command += ["--max-utilisation", "0"]  # how many are carried is to be seen
-    command += ["--streaming", options.streaming]
-    process = subprocess.Popen([sys.executable, "-m", "antiphon", *command], stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            told = json.loads(line) if line.startswith("{") else {}
-            if told.get("event") == "serving":
-                yield f"127.0.0.1:{told['port']}"
-                return
-        raise RuntimeError("the server did not come up")
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 async def _calls(target: str, speech: bytes, callers: int, options: argparse.Namespace) -> list[Played]:

@@ -19,11 +19,9 @@ All settings are measured in turn, `--runs` times. Appends to results/growth.csv
 
 import argparse
 import asyncio
-import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,9 +33,9 @@ import antiphon
 from antiphon.engine.hear.codec import read_audio
 from antiphon.engine.loop_seconds import LoopSeconds
 from antiphon.engine.speak.chunking import STREAMING_MODES, StreamingMode
-from antiphon.engine.think import runner
 from antiphon.engine.units import OUTPUT_RATE
 from antiphon.events import AudioOutput, ResponseCompleted
+from benchmarks.answer_length import ends_by_length
 from benchmarks.harness import RESULTS, Spread, append_rows, environment
 
 _ROOT: Final = Path(__file__).parents[1]
@@ -93,27 +91,6 @@ class Caller:
                         raise RuntimeError(f"an answer failed: {event.failure}")
                     return samples / OUTPUT_RATE
         raise RuntimeError("the session ended before its answer did")
-
-
-@contextmanager
-def ends_by_length(lm: antiphon.LanguageModel) -> Iterator[None]:
-    """Answers end with `<|user|>`, as their last id but never before. One that is cut off instead would leave unspoken
-    what reference mode has buffered, as in the official demo."""
-    end, stops = lm.vocabulary.control_id("<|user|>"), torch.tensor(lm.config.stop_ids)
-    choose = runner.choose_ids
-
-    def chosen(logits: torch.Tensor, params: Sequence[antiphon.SamplingParams], steps: Sequence[int]) -> list[int]:
-        ids = choose(logits.index_fill(-1, stops, -math.inf), params, steps)
-        return [
-            end if step == one.max_new_tokens - 1 else token
-            for token, one, step in zip(ids, params, steps, strict=True)
-        ]
-
-    runner.choose_ids = chosen
-    try:
-        yield
-    finally:
-        runner.choose_ids = choose
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """One round of the scheduler, its inputs included, beside its Python twin.
 
-    python benchmarks/bench_plan.py [--dialogues 8 32 128 512 1024 4096] [--runs 200]
+    python -m benchmarks.bench_plan [--dialogues 8 32 128 512 1024 4096] [--runs 200]
 
 Every dialogue speaks: a round takes in one sampled id of each, plans the LM forward that computes them all (page
 tables, slots and positions written) and the Euler steps of the sixteenth part that has a chunk, and counts both as
@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from harness import RESULTS, Spread, append_rows, environment
 
 from antiphon.scheduler import reference
 from antiphon.scheduler._core import Scheduler
 from antiphon.scheduler.buffers import PlanBuffers
 from antiphon.scheduler.settings import Costs, Settings
+from benchmarks.harness import RESULTS, Spread, append_rows, environment
 
 POSITIONS = 1_024  # of every dialogue
 PAGE_SIZE = 64

@@ -26,21 +26,23 @@ import torch
 
 from antiphon.client import Client
 from antiphon.engine.errors import AntiphonError
-from antiphon.engine.speak.chunking import STREAMING_MODES
+from antiphon.engine.speak.chunking import DEFAULT_STREAMING, STREAMING_MODES
 from antiphon.engine.speak.decoder import SpeechDecoder
 from antiphon.engine.think.vocab import Vocabulary
 from antiphon.engine.weights.folders import DECODER_FOLDER, LANGUAGE_MODEL_FOLDER
 from benchmarks.harness import RESULTS, Spread, append_rows, environment
+from benchmarks.serving import CARRY_ALL, serving
 from demo.judge import files, gate, joins, long_speech, sets
 from demo.judge.recogniser import Judge
 from demo.judge.score import error_interval, heard_right, shuffled_right
-from demo.judge.served import TELEPHONE, WIDE, Line, Question, Received, ask, serving
+from demo.judge.served import TELEPHONE, WIDE, Line, Question, Received, ask
 from demo.picture import spectrogram
 from demo.recipe.questions import Share
 from demo.recipe.scales import SCALES
 from demo.recipe.spelled import word_error_rate
 
 _ROOT = Path(__file__).parents[1]
+_SERVE = (*CARRY_ALL, "--max-speech-tokens", "3000")
 _JOINED = 24  # answers whose joins are measured
 _PIXELS_OF_A_BIN = 2
 
@@ -61,8 +63,8 @@ def _gate(judge: Judge, options: argparse.Namespace) -> int:
     """The committed questions against the written bar, in the server's own streaming mode."""
     questions = sets.committed()
     vocabulary = Vocabulary.read(options.model / LANGUAGE_MODEL_FOLDER)
-    with serving(options.model, options.device) as target:
-        answers = asyncio.run(_asked(target, vocabulary, questions, WIDE, 0, "gate"))
+    with serving(options.model, options.device, DEFAULT_STREAMING, _SERVE) as server:
+        answers = asyncio.run(_asked(server.target, vocabulary, questions, WIDE, 0, "gate"))
     measured = gate.figures(judge, answers)
     for name, share in measured.items():
         print(f"{name}: {share.hits} of {share.count}")
@@ -81,20 +83,22 @@ def _measure(judge: Judge, options: argparse.Namespace) -> int:
     vocabulary = Vocabulary.read(options.model / LANGUAGE_MODEL_FOLDER)
     decoder = SpeechDecoder.load(options.model / DECODER_FOLDER, options.device)
     for mode in options.modes:
-        with serving(options.model, options.device, ["--streaming", mode]) as target:
+        with serving(options.model, options.device, mode, _SERVE) as server:
             answered: list[Received] = []
             for name, some in questions.items():
                 for line, suffix in ((WIDE, ""), (TELEPHONE, ", µ-law both ways")):
                     if line is WIDE or name == "known":
                         label = name + suffix
                         runs = [
-                            asyncio.run(_asked(target, vocabulary, some, line, seed, f"{mode}: {label}"))
+                            asyncio.run(_asked(server.target, vocabulary, some, line, seed, f"{mode}: {label}"))
                             for seed in (options.seeds if name in options.seeded else options.seeds[:1])
                         ]
                         row = {**where, "mode": mode, "set": label, **_row(judge, runs, errors)}
                         append_rows(options.results / "quality.csv", [row])
                         answered += runs[0] if line is WIDE else []
-            minute = asyncio.run(long_speech.spoken(target, options.work, SCALES[options.scale], options.recipe_seed))
+            minute = asyncio.run(
+                long_speech.spoken(server.target, options.work, SCALES[options.scale], options.recipe_seed)
+            )
         row = {**where, "mode": mode, "set": "more than a minute", **_long_row(judge, minute, errors)}
         append_rows(options.results / "quality.csv", [row])
         longest = sorted((one.codes for one in answered if one.codes), key=len, reverse=True)[:_JOINED]

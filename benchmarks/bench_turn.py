@@ -1,10 +1,12 @@
 """One spoken turn: first audio by stage, and the real-time factor, beside the same turn without streaming.
 
-    python benchmarks/bench_turn.py --model checkpoints/tiny [--seconds 1 4 10] [--runs 5] [--device cpu]
+    python -m benchmarks.bench_turn --model checkpoints/tiny [--seconds 1 4 10] [--runs 5] [--device cpu]
 
 Streamed, in each mode: through an embedded engine, as a caller has it who speaks at a pace the engine can follow, and
 commits without a pause. Unstreamed, the baseline: `encode`, `generate`, then the whole answer's mel and wave in one
 shot. Runs of all alternate, so that a machine that slows down slows all.
+With `--ids` every answer has so many, whatever the model would say: an answer of a toy may be shorter than the first
+chunk of reference mode, which then is spoken before it is full.
 Appends to results/turn.csv.
 """
 
@@ -13,17 +15,19 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from harness import RESULTS, Spread, append_rows, environment
 
 import antiphon
 from antiphon.engine.hear.codec import read_audio
 from antiphon.engine.speak.chunking import STREAMING_MODES
 from antiphon.events import AudioOutput, ResponseCompleted, Timing
+from benchmarks.answer_length import ends_by_length
+from benchmarks.harness import RESULTS, Spread, append_rows, environment
 
 CLIP = Path(__file__).parents[1] / "demo" / "clips" / "tt-weasels.wav"
 
@@ -41,7 +45,10 @@ def main() -> None:
     options = _options()
     pcm, rate = read_audio(options.clip)
     rows = []
-    with antiphon.Engine.load(options.model, options.device, options.dtype) as engine:
+    with ExitStack() as stack:
+        engine = stack.enter_context(antiphon.Engine.load(options.model, options.device, options.dtype))
+        if options.ids:
+            stack.enter_context(ends_by_length(engine.lm))
         where = environment(engine.lm.model.device)
         print(f"{where['device']}; torch {where['torch']}; {options.model}, {options.dtype}", file=sys.stderr)
         for seconds in options.seconds:
@@ -56,7 +63,7 @@ def _measure(
     engine: antiphon.Engine, question: np.ndarray, rate: int, options: argparse.Namespace
 ) -> list[dict[str, object]]:
     """A row for each mode: `options.runs` turns of each and unstreamed ones in turn, after one of each not counted."""
-    sampling = antiphon.SamplingParams(temperature=0.0, max_new_tokens=options.max_new_tokens)
+    sampling = antiphon.SamplingParams(temperature=0.0, max_new_tokens=options.ids or options.max_new_tokens)
     streamed: dict[str, list[Streamed]] = {mode: [] for mode in STREAMING_MODES}
     whole: list[float] = []
     for run in range(options.runs + 1):
@@ -67,10 +74,10 @@ def _measure(
         if run == 0:
             streamed = {mode: [] for mode in STREAMING_MODES}
             whole = []
-    return [_row(mode, question.size / rate, turns, Spread.of(whole)) for mode, turns in streamed.items()]
+    return [_row(mode, question.size / rate, options.ids, turns, Spread.of(whole)) for mode, turns in streamed.items()]
 
 
-def _row(mode: str, seconds: float, turns: Sequence[Streamed], unstreamed: Spread) -> dict[str, object]:
+def _row(mode: str, seconds: float, ids: int, turns: Sequence[Streamed], unstreamed: Spread) -> dict[str, object]:
     first = Spread.of([one.timing.first_audio or 0.0 for one in turns])
     factor = Spread.of([one.timing.total / one.audio_seconds for one in turns])
     stages = [one.timing.stages_to_first_audio for one in turns]
@@ -86,6 +93,7 @@ def _row(mode: str, seconds: float, turns: Sequence[Streamed], unstreamed: Sprea
     return {
         "streaming": mode,
         "question_s": seconds,
+        "answer_ids": ids,  # 0: as many as the model would
         "answer_s": round(turns[0].audio_seconds, 3),
         "runs": len(turns),
         **{f"first_audio_{name}_s": round(getattr(first, name), 4) for name in ("p20", "p50", "p80")},
@@ -126,7 +134,7 @@ def _unstreamed_turn(engine: antiphon.Engine, question: np.ndarray, rate: int, o
     """Seconds until the whole answer is there, stage after stage."""
     begun = time.perf_counter()
     prompt = engine.lm.chat_prompt([engine.tokenizer.encode(question, rate)])
-    answer = engine.lm.generate(prompt, max_new_tokens=options.max_new_tokens)
+    answer = engine.lm.generate(prompt, max_new_tokens=options.ids or options.max_new_tokens)
     vocabulary = engine.lm.vocabulary
     mel = engine.decoder.mel([vocabulary.speech_code(token) for token in answer if vocabulary.is_speech(token)])
     source = np.zeros(mel.shape[1] * 256, np.float32)  # the baseline's wave is not listened to
@@ -146,6 +154,7 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each length")
     parser.add_argument("--max-new-tokens", type=int, default=400)
+    parser.add_argument("--ids", type=int, default=0, help="of every answer (default: the model ends it)")
     parser.add_argument("--results", type=Path, default=RESULTS / "turn.csv")
     return parser.parse_args(arguments)
 

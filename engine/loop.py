@@ -9,7 +9,6 @@ until it has caught up.
 import logging
 import queue
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import Any, Final
@@ -27,7 +26,7 @@ from antiphon.engine.forwards import Forwards
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
 from antiphon.engine.lanes import new_lane
 from antiphon.engine.loop_seconds import LoopSeconds
-from antiphon.engine.members import LoopStats, Member, hearing, speaking, thinking
+from antiphon.engine.members import LoopStats, Member, hearing, thinking
 from antiphon.engine.messages import (
     AudioRead,
     CallerPaused,
@@ -51,8 +50,8 @@ from antiphon.engine.messages import (
 )
 from antiphon.engine.meter import Meter, squared_share
 from antiphon.engine.shared_prompts import SharedPrompts
-from antiphon.engine.speak.chunks import ChunkResult, Solving
 from antiphon.engine.speak.decoder import SpeechDecoder
+from antiphon.engine.speech_work import SpeechWork
 from antiphon.engine.think.language_model import LanguageModel
 from antiphon.engine.think.runner import LMRunner
 from antiphon.engine.timeline import WaveSample
@@ -88,19 +87,28 @@ class EngineLoop:
         self._numbers: dict[int, Dialogue] = {}  # the same ones, as the scheduler knows them
         self._opened = 0
         self._wake = inf  # the clock when the first who pauses goes on by itself
-        self._batches = {"hear": 0, "lm": 0, "speak": 0}
+        self._batches = {"hear": 0, "lm": 0}
         self._seconds = LoopSeconds()
-        self._solvings: dict[int, Member[Solving]] = {}  # chunks that were begun, by their dialogue's number
         self._clips = Clips(tokenizer, decoder, config, report)
         self._runner = LMRunner(lm.model, planner_settings(config, lm.config.context))
         self._scheduler = self._runner.scheduler
         self._thinking_lane, self._speaking_lane = (new_lane(decoder.device, clock) for _ in range(2))
         self._hearing, self._thinking = (Forwards(self._thinking_lane, self._fail) for _ in range(2))
-        self._solving, self._vocoding = (Forwards(self._speaking_lane, self._fail) for _ in range(2))
-        self._speech_under_way: list[Callable[[], bool]] = []  # what to do once it is over, in order
         page_size, context = config.page_size, lm.config.context
         self._prompts = SharedPrompts(self._scheduler, page_size, least_pages=pages_for(context, page_size))
         self._meter = Meter(squared_share(decoder.flow.estimator))
+        self._speech = SpeechWork(
+            decoder,
+            self._speaking_lane,
+            self._numbers,
+            self._scheduler,
+            self._runner.buffers,
+            self._meter,
+            plan=partial(self._plan, speech=True),
+            advance=self._advance,
+            fail=self._fail,
+            clock=clock.now,
+        )
 
     def submit(self, command: Command) -> None:
         """Hand a command to the loop. Commands of one dialogue are taken in order."""
@@ -118,7 +126,7 @@ class EngineLoop:
             free_pages=self._scheduler.free_pages,
             hear_batches=self._batches["hear"],
             lm_batches=self._batches["lm"],
-            speak_batches=self._batches["speak"],
+            speak_batches=self._speech.batches,
             seconds=self.seconds,
         )
 
@@ -149,15 +157,15 @@ class EngineLoop:
             thought = self._think()
         with self._speaking_lane.entered():
             self._speaking_lane.follow(self._thinking_lane)  # a stream is opened where its turn begins
-            spoke = self._speak(wait=not (took or heard or thought))
+            spoke = self._speech.step(wait=not (took or heard or thought))
             clips_begun = self._clock.now()
             clipped = self._clips.step()
         ended = self._clock.now()
         self._seconds = LoopSeconds(  # whole, so that no reader meets the work of a step without its time
             hear=self._hearing.seconds,
             think=self._thinking.seconds,
-            solve=self._solving.seconds,
-            vocode=self._vocoding.seconds,
+            solve=self._speech.solve_seconds,
+            vocode=self._speech.vocode_seconds,
             clips=self._seconds.clips + (ended - clips_begun if clipped else 0.0),
             steps=self._seconds.steps + ended - begun,
         )
@@ -214,7 +222,7 @@ class EngineLoop:
         dialogue = self._dialogues.pop(name, None)
         if dialogue is not None:
             del self._numbers[dialogue.number]
-            self._solvings.pop(dialogue.number, None)
+            self._speech.drop(dialogue.number)
             dialogue.close()
             self._prompts.leave(dialogue.number)
         self._report(DialogueEnded(name, fault))
@@ -300,88 +308,6 @@ class EngineLoop:
                 self._advance(member, partial(member.turn.sampled, token, self._clock.now()))
         return True
 
-    def _speak(self, wait: bool) -> bool:
-        """The decoder's next forwards. Those a GPU is still at are waited for with `wait` alone: the LM need not."""
-        if not (wait or self._speech_is_over):
-            return True
-        worked = bool(self._speech_under_way)
-        self._take_speech()
-        plan = self._plan(speech=True)
-        worked |= plan.solves + plan.vocodes > 0
-        self._solve(plan)
-        if self._speech_is_over and self._take_speech():  # as on the CPU always
-            plan = self._plan(speech=True)  # what was solved just now becomes audio at once
-        self._vocode(plan)
-        if self._speech_is_over:
-            self._take_speech()
-        return worked
-
-    @property
-    def _speech_is_over(self) -> bool:
-        return self._solving.are_over and self._vocoding.are_over
-
-    def _take_speech(self) -> bool:
-        """Wait for the decoder's forwards and take what they made. Returns whether a solve is done with its steps."""
-        under_way, self._speech_under_way = self._speech_under_way, []
-        return any([take() for take in under_way])
-
-    def _solve(self, plan: Plan) -> None:
-        """The planned Euler steps."""
-        numbers = self._runner.buffers.solves[: plan.solves].tolist()
-        if not numbers:
-            return
-        self._begin(numbers, self._solving)
-        for _ in range(plan.solve_repeats):
-            running = [self._solvings[number] for number in numbers if number in self._solvings]
-            self._batches["speak"] += 1
-            for member, solving in self._solving.launch(speaking, running, self._decoder.advance):
-                self._solvings[member.dialogue.number] = replace(member, request=solving)
-        solved = [self._solvings[number].request for number in numbers if number in self._solvings]
-        frames = [solving.job.flow_frames for solving in solved] * plan.solve_repeats
-        self._speech_under_way.append(partial(self._solved, numbers, frames))
-
-    def _solved(self, numbers: Sequence[int], frames: Sequence[int]) -> bool:
-        """The planned Euler steps are over. Returns whether a solve is done with them."""
-        self._meter.solve(frames, self._solving.settle())
-        advanced = [place for place, number in enumerate(numbers) if number in self._solvings]  # others were cancelled
-        self._scheduler.solves_done(np.array(advanced, np.int32))
-        return any(self._solvings[numbers[place]].request.is_done for place in advanced)
-
-    def _vocode(self, plan: Plan) -> None:
-        """The planned pass of the vocoder."""
-        numbers = self._runner.buffers.vocodes[: plan.vocodes].tolist()
-        if not numbers:
-            return
-        self._begin(numbers, self._vocoding)  # those that need nothing of the flow
-        solved = [self._solvings[number] for number in numbers if number in self._solvings]
-        spoken = self._vocoding.launch(speaking, solved, self._decoder.finish)
-        self._speech_under_way.append(partial(self._spoken, numbers, spoken))
-
-    def _spoken(self, numbers: Sequence[int], spoken: Sequence[tuple[Member[Solving], ChunkResult]]) -> bool:
-        """The planned pass of the vocoder is over. Returns False: it does no steps."""
-        made = [(result.job.flow_frames, result.job.wave_frames) for _, result in spoken]
-        self._meter.vocode(made, self._vocoding.settle())
-        places = [numbers.index(member.dialogue.number) for member, _ in spoken]
-        self._scheduler.vocodes_done(np.array(places, np.int32))
-        for member, result in spoken:
-            self._solvings.pop(member.dialogue.number, None)
-            self._advance(member, partial(member.turn.spoken, result, self._clock.now()))
-        return False
-
-    def _begin(self, numbers: Sequence[int], forwards: Forwards) -> None:
-        """Prepare the chunks of those dialogues whose solve has not begun."""
-        jobs = [
-            Member(dialogue, turn, answer.chunk_job)
-            for number in numbers
-            if number not in self._solvings
-            for dialogue in [self._numbers[number]]
-            for turn, answer in [dialogue.running]
-            if answer.chunk_job is not None
-        ]
-        if jobs:
-            for member, solving in forwards.launch(speaking, jobs, self._decoder.begin):
-                self._solvings[member.dialogue.number] = Member(member.dialogue, member.turn, solving)
-
     def _advance(self, member: Member[Any], take: Callable[[], Sequence[Event]]) -> None:
         """Let a turn take its next input and hand out what comes of it. Whatever it raises ends this turn alone."""
         if member.turn not in member.dialogue.turns:  # it ended in the same round
@@ -401,7 +327,7 @@ class EngineLoop:
             self._report(Outgoing(dialogue.name, event))
         if turn.phase is Phase.DONE:
             if turn is dialogue.answering:
-                self._solvings.pop(dialogue.number, None)
+                self._speech.drop(dialogue.number)
             dialogue.retire(turn, self._clock.now())
 
     def _fail(self, dialogue: Dialogue, turn: Turn, error: Exception) -> None:

@@ -1,13 +1,7 @@
-"""A served engine and questions put to it: a server in a process of its own, asked over loopback as any client asks."""
+"""Questions put to a served engine, over the network as any client asks."""
 
-import json
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -66,29 +60,6 @@ class Received:
     def seconds(self) -> float:
         """Of its audio."""
         return len(self.wave) / self.rate
-
-
-@contextmanager
-def serving(model: Path, device: str = "cpu", options: Sequence[str] = ()) -> Iterator[str]:
-    """`antiphon serve` with `model`, warmed up; its address. Raises RuntimeError when it does not come up."""
-    command = ["serve", "--model", str(model), "--device", device, "--port", "0", *options]
-    command += ["--max-audio-per-minute", "0", "--max-speech-tokens", "3000"]
-    command += ["--max-utilisation", "0"]  # how busy the machine is with other things is not asked
-    process = subprocess.Popen([sys.executable, "-m", "antiphon", *command], stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            told = json.loads(line) if line.startswith("{") else {}
-            if told.get("event") == "serving":
-                threading.Thread(target=process.stderr.read, daemon=True).start()  # a full pipe would stop the server
-                yield f"127.0.0.1:{told['port']}"
-                return
-        raise RuntimeError(f"the server did not come up: {''.join(said[-5:])}")
-    finally:
-        process.terminate()
-        process.wait()
 
 
 async def ask(

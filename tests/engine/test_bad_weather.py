@@ -31,7 +31,7 @@ def test_cancels_at_random_moments_leak_nothing(parts: Parts, kv_tokens: int) ->
     assert not stroll.faults and not stroll.answers[FinishReason.ERROR]
     assert stroll.answers[FinishReason.STOP] + stroll.answers[FinishReason.LENGTH] > 0, "others were answered"
     assert (stats.dialogues, stats.turns, stats.free_pages) == (0, 0, stats.total_pages)
-    assert not loop._solvings and not loop._numbers, "no solve and no number is left behind"
+    assert not loop._speech.begun and not loop._numbers, "no solve and no number is left behind"
 
 
 def test_a_clock_that_jumps_changes_no_answer(parts: Parts) -> None:

@@ -137,20 +137,20 @@ def test_an_answer_is_the_same_on_lanes_of_a_device(parts: Parts, request: pytes
 def test_the_lm_goes_on_while_a_step_of_the_flow_is_under_way(parts: Parts, device: Device) -> None:
     bench = Bench(parts)
     bench.ask("talks", 150)
-    bench.until(lambda: bench.loop._speech_under_way)
+    bench.until(lambda: bench.loop._speech.is_under_way)
     before = bench.loop.stats
     bench.loop.step()
     after = bench.loop.stats
     assert after.lm_batches == before.lm_batches + 1 and after.speak_batches == before.speak_batches
     bench.run()
-    assert bench.events("talks", ResponseCompleted) and not bench.loop._speech_under_way
+    assert bench.events("talks", ResponseCompleted) and not bench.loop._speech.is_under_way
 
 
 def test_who_is_cut_while_his_speech_is_under_way_gets_none_of_it(parts: Parts, device: Device) -> None:
     bench = Bench(parts)
     bench.ask("goes", 60)
     bench.ask("stays", 60)
-    bench.until(lambda: bench.loop._speech_under_way)
+    bench.until(lambda: bench.loop._speech.is_under_way)
     bench.loop.submit(Cancel("goes", None))
     bench.write("goes", "and this", turn=1)
     bench.run()
@@ -161,4 +161,4 @@ def test_who_is_cut_while_his_speech_is_under_way_gets_none_of_it(parts: Parts, 
     )
     assert all(event.response_id == "goes.1" for event in bench.events("goes", AudioOutput))
     assert bench.events("stays", ResponseCompleted)[0].finish_reason is FinishReason.LENGTH
-    assert not bench.loop._solvings and not bench.loop._speech_under_way
+    assert not bench.loop._speech.begun and not bench.loop._speech.is_under_way

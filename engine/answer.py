@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from antiphon.engine.events import AudioOutput, Event, FinishReason, TextDelta
 from antiphon.engine.speak.chunks import ChunkJob, ChunkResult
-from antiphon.engine.speak.pace import Pace
+from antiphon.engine.speak.pace import ChunkSpeed, Pace
 from antiphon.engine.speak.stream import DecoderStream
 from antiphon.engine.think.runner import Row
 from antiphon.engine.think.sampling import SamplingParams
@@ -38,6 +38,7 @@ class Answer:
         stream: DecoderStream,
         sampling: SamplingParams,  # seeded
         limits: Limits,
+        speed: ChunkSpeed,  # of all answers
     ) -> None:
         self.response_id = response_id
         self.sequence = sequence
@@ -54,6 +55,7 @@ class Answer:
         self._limits = limits
         self._sent_messages = 0
         self._pace = Pace()
+        self._speed = speed
 
     @property
     def wants_lm(self) -> bool:
@@ -101,7 +103,9 @@ class Answer:
 
     def spoken(self, result: ChunkResult, now: float) -> list[Event]:
         """Take a decoded chunk."""
-        self._pace.chunk_came(now)
+        took = self._pace.chunk_came(now)
+        if took is not None and result.job.flow_frames:
+            self._speed.chunk_came(result.job.flow_frames, took)
         wave = self._stream.accept(result)
         events = self._hand_out(wave, now) if wave.size else []
         self._settle_chunk(now)
@@ -120,6 +124,7 @@ class Answer:
         if self.first_sent_at is not None:
             self._stream.lead = self.first_sent_at + float(wave_seconds(self.sent_samples)) - now
         self._stream.times = self._pace.times
+        self._stream.frame_seconds = self._speed.frame_seconds
         if self._stream.next_job is not None:
             self._pace.chunk_is_due(now)
 

@@ -15,6 +15,7 @@ from antiphon.engine.hear.tokenizer import SpeechTokenizer
 from antiphon.engine.history import HistoryItem
 from antiphon.engine.speak.chunks import ChunkJob
 from antiphon.engine.speak.decoder import SpeechDecoder
+from antiphon.engine.speak.pace import ChunkSpeed
 from antiphon.engine.think.dialogue_prompt import Past, dialogue_past, user_turn
 from antiphon.engine.think.language_model import LanguageModel
 from antiphon.engine.think.prompt import speech_turn_so_far
@@ -47,6 +48,7 @@ class Dialogue:
         decoder: SpeechDecoder,
         scheduler: Scheduler,
         sequence: LMSequence,
+        speed: ChunkSpeed,  # of all dialogues
     ) -> None:
         self.name = name
         self.number = sequence.number  # the scheduler knows it by this alone
@@ -58,6 +60,7 @@ class Dialogue:
         self._lm = lm
         self._decoder = decoder
         self._scheduler = scheduler
+        self._speed = speed
         self._lm_ended = False  # of the answer under way, as the scheduler knows
         self._chunk: ChunkJob | None = None  # of it, the one that the scheduler knows of
         self._hearing: tuple[Turn, Unheard] | None = None  # the audio that the scheduler knows of
@@ -239,6 +242,7 @@ class Dialogue:
             ),
             replace(self._sampling, seed=seed),
             Limits(frozenset(self._lm.config.stop_ids), min(self.config.sampling.max_new_tokens, room)),
+            self._speed,
         )
         events = turn.begin(answer, self._cached)
         if forgotten:

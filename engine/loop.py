@@ -51,6 +51,7 @@ from antiphon.engine.messages import (
 from antiphon.engine.meter import Meter, squared_share
 from antiphon.engine.shared_prompts import SharedPrompts
 from antiphon.engine.speak.decoder import SpeechDecoder
+from antiphon.engine.speak.pace import ChunkSpeed
 from antiphon.engine.speech_work import SpeechWork
 from antiphon.engine.think.language_model import LanguageModel
 from antiphon.engine.think.runner import LMRunner
@@ -96,6 +97,7 @@ class EngineLoop:
         self._hearing, self._thinking = (Forwards(self._thinking_lane, self._fail) for _ in range(2))
         page_size, context = config.page_size, lm.config.context
         self._prompts = SharedPrompts(self._scheduler, page_size, least_pages=pages_for(context, page_size))
+        self._chunk_speed = ChunkSpeed()
         self._meter = Meter(squared_share(decoder.flow.estimator))
         self._speech = SpeechWork(
             decoder,
@@ -214,6 +216,7 @@ class EngineLoop:
             self._decoder,
             self._scheduler,
             self._runner.new_sequence(self._opened, self._clock.now(), start),
+            self._chunk_speed,
         )
         self._dialogues[dialogue.name] = self._numbers[dialogue.number] = dialogue
 

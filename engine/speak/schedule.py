@@ -4,9 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from antiphon.engine.units import SPEECH_TOKEN_RATE, SPEECH_TOKENS_PER_BLOCK, TEXT_TOKENS_PER_BLOCK
+from antiphon.engine.timeline import mel_frames_of
+from antiphon.engine.units import (
+    MEL_FRAME_RATE,
+    SPEECH_TOKEN_RATE,
+    SPEECH_TOKENS_PER_BLOCK,
+    TEXT_TOKENS_PER_BLOCK,
+)
 
 _MARGIN_SECONDS: Final = 0.1  # of lead left when a chunk that was made early is heard
+_BRIDGED_SECONDS: Final = 0.1  # that the chunk after the first may come late: every player keeps so much in hand
 _HEAD_ROOM: Final = 1.5  # times what a stage took lately is what it may take next
 # Of what a chunk plays, the most that making it may take for it to be made early: a small chunk costs more for each
 # second of speech, and where many turns share the device, small ones would leave all of them later still.
@@ -23,6 +30,32 @@ class StageTimes:
 
     token: float  # from one id of the LM to the next
     chunk: float  # from the moment a chunk was due until its wave was there
+
+
+def first_chunk(
+    at_hand: int,  # speech tokens
+    *,
+    least: int,  # tokens of a first chunk
+    most: int,  # it waits for no more
+    following: int,  # tokens of the chunk after it
+    prompt_tokens: int,  # of the first chunk, those that are computed again with the one after it
+    withheld: int,  # mel frames of the first chunk that are not played before the one after it is there
+    frame_seconds: float | None,  # that a mel frame of a chunk takes from when the chunk is due; None: not measured
+) -> int:
+    """Tokens of the first chunk, 0 where it waits for more of them: the fewest that play until the next one is there.
+
+    `least`, where that is not known, or where speech is made more slowly than it is played: then no wait helps.
+    """
+    if at_hand < least:
+        return 0
+    if frame_seconds is None or frame_seconds * MEL_FRAME_RATE >= 1:
+        return least
+    for tokens in range(least, min(at_hand, most) + 1):
+        plays = (mel_frames_of(tokens) - withheld) / MEL_FRAME_RATE
+        follows = frame_seconds * mel_frames_of(min(tokens, prompt_tokens) + following)
+        if tokens == most or plays + _BRIDGED_SECONDS >= follows:
+            return tokens
+    return 0
 
 
 def next_chunk(

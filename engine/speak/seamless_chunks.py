@@ -83,6 +83,12 @@ class SeamlessMode(SpeakingMode):
             passes.vocoder, look_ahead=settings.look_ahead, provisional=settings.provisional, passes=passes
         )
 
+    @property
+    def withheld_frames(self) -> int:
+        """Mel frames at a chunk's end that are spoken with the next one."""
+        vocoder = self._vocoder
+        return max(self.settings.held_back_frames + vocoder.final_look_ahead, vocoder.look_ahead)
+
     def new_turn(self, seed: int) -> SeamlessState:
         """A turn before its first token. Raises InputError for a seed that is not 0 to 2⁶³ − 1."""
         nothing = torch.zeros(0, self._flow.config.mel_bins, device=self._flow.device)

@@ -17,6 +17,7 @@ class SeamlessSettings:
     """
 
     first_chunk: int = 10  # speech tokens
+    first_chunk_at_most: int = 25  # where fewer would be played before the next chunk can be there (schedule.py)
     schedule: tuple[int, ...] = (15, 25, 50)  # tokens of the chunks after it; the last one repeats
     least_chunk: int = 5  # tokens of a chunk made early because the lead runs out
     prompt_tokens: int = 25  # the flow's prompt: so many last tokens and their final mel
@@ -29,6 +30,7 @@ class SeamlessSettings:
         object.__setattr__(self, "schedule", checked_schedule(self.schedule))
         for name, least in (
             ("first_chunk", 1),
+            ("first_chunk_at_most", 1),
             ("least_chunk", 1),
             ("prompt_tokens", 0),
             ("held_back_frames", 0),

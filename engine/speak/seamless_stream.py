@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from antiphon.engine.speak.chunking import FinishReason
 from antiphon.engine.speak.chunks import ChunkJob, ChunkResult
-from antiphon.engine.speak.schedule import next_chunk
+from antiphon.engine.speak.schedule import first_chunk, next_chunk
 from antiphon.engine.speak.seamless_chunks import SeamlessJob, SeamlessMode, SeamlessResult
 from antiphon.engine.speak.stream import ChunkRecord, DecoderStream, RunJobs
 
@@ -38,8 +38,30 @@ class SeamlessStream(DecoderStream):
     def _make_job(self) -> ChunkJob | None:
         if self._final_made:
             return None
+        size = self._first_size() if self._accepted == 0 and not self._ended else self._next_size()
+        final = self._ended and size == len(self._waiting)
+        nothing_said = not size and self._state.encoded.count == 0
+        if nothing_said or not (size or final):
+            return None
+        self._final_made = final
+        tokens = tuple(self._waiting.popleft() for _ in range(size))
+        return SeamlessJob(self._mode, self._accepted, tokens, final, self._state)
+
+    def _first_size(self) -> int:
         settings = self._mode.settings
-        size = next_chunk(
+        return first_chunk(
+            len(self._waiting),
+            least=settings.first_chunk,
+            most=max(settings.first_chunk, settings.first_chunk_at_most),
+            following=settings.sizes[1],
+            prompt_tokens=settings.prompt_tokens,
+            withheld=self._mode.withheld_frames,
+            frame_seconds=self.frame_seconds,
+        )
+
+    def _next_size(self) -> int:
+        settings = self._mode.settings
+        return next_chunk(
             len(self._waiting),
             self._accepted,
             ended=self._ended,
@@ -48,13 +70,6 @@ class SeamlessStream(DecoderStream):
             lead=self.lead,
             times=self.times,
         )
-        final = self._ended and size == len(self._waiting)
-        nothing_said = not size and self._state.encoded.count == 0
-        if nothing_said or not (size or final):
-            return None
-        self._final_made = final
-        tokens = tuple(self._waiting.popleft() for _ in range(size))
-        return SeamlessJob(self._mode, self._accepted, tokens, final, self._state)
 
     def _take_result(self, result: ChunkResult) -> None:
         assert isinstance(result, SeamlessResult), "a seamless job has a seamless result"

@@ -41,6 +41,7 @@ class DecoderStream(ABC):
         # What the next chunk's size may go by, where there is a clock; whoever drives the stream keeps them up to date.
         self.lead: float | None = None  # seconds of audio sent and not yet heard
         self.times: StageTimes | None = None
+        self.frame_seconds: float | None = None  # that a mel frame of a chunk takes, whoever's: `ChunkSpeed`
         self._run = run
         self._vocab_size = vocab_size
         self._keep_chunks = keep_chunks

@@ -2,8 +2,8 @@
 
 import pytest
 
-from antiphon.engine.speak.pace import Pace
-from antiphon.engine.speak.schedule import StageTimes, next_chunk
+from antiphon.engine.speak.pace import ChunkSpeed, Pace
+from antiphon.engine.speak.schedule import StageTimes, first_chunk, next_chunk
 
 SIZES = (10, 15, 25, 50)
 FAST = StageTimes(token=0.02, chunk=0.2)  # 0.43 s with margin and head room
@@ -58,3 +58,29 @@ def test_the_pace_is_what_ids_and_chunks_took_lately() -> None:
     assert (pace.times.token, pace.times.chunk) == pytest.approx((0.1, 0.3))
     pace.id_came(1.8)
     assert pace.times.token == pytest.approx(0.1 + 0.05 * 0.5)
+
+
+def _first(at_hand: int, frame_seconds: float | None) -> int:
+    return first_chunk(
+        at_hand, least=10, most=25, following=15, prompt_tokens=25, withheld=19, frame_seconds=frame_seconds
+    )
+
+
+def test_the_first_chunk_is_large_enough_to_play_until_the_next_one_is_there() -> None:
+    assert [_first(at_hand, None) for at_hand in (9, 10, 30)] == [0, 10, 10]
+    assert (_first(10, 1e-4), _first(30, 1e-4)) == (10, 10)  # 49 frames play 0.57 s, the next chunk takes 0.02 s
+    assert [_first(at_hand, 0.004) for at_hand in (10, 11, 30)] == [0, 11, 11]  # 56 frames play 0.65 s, 179 take 0.72 s
+    assert [_first(at_hand, 0.0068) for at_hand in (24, 25, 30)] == [0, 25, 25]  # it waits for no more
+
+
+def test_no_first_chunk_waits_where_speech_is_made_more_slowly_than_it_is_played() -> None:
+    assert _first(10, 1 / 86) == 10
+
+
+def test_the_speed_is_that_of_the_latest_chunks() -> None:
+    speed = ChunkSpeed()
+    speed.chunk_came(100, 9.0)  # the first compiles and allocates
+    assert speed.frame_seconds is None
+    speed.chunk_came(100, 1.0)
+    speed.chunk_came(200, 1.0)
+    assert speed.frame_seconds == pytest.approx((0.8 * 1.0 + 1.0) / (0.8 * 100 + 200))

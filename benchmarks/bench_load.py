@@ -18,6 +18,7 @@ same run (benchmarks/official/beside.py says how). Appends to results/official.c
 
 import argparse
 import asyncio
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -129,7 +130,7 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     calls.add_argument("--think", type=float, default=2.0, help="seconds between turns, on average")
     calls.add_argument("--interrupts", type=float, default=0.2, help="share of the answers that are spoken into")
     calls.add_argument("--refuse", action="store_true", help="let the server refuse calls that it cannot carry")
-    calls.add_argument("--serve", nargs="*", default=[], help="further options of antiphon serve")
+    calls.add_argument("--serve", type=shlex.split, default=[], help="more options of antiphon serve, in one argument")
     calls.add_argument("--seed", type=int, default=0)
     beside = parser.add_argument_group("beside the official pipeline")
     beside.add_argument("--against-official", type=Path, metavar="CHECKOUT")

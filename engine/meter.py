@@ -11,11 +11,10 @@ from antiphon.engine.speak.estimator import DownStage, Estimator
 from antiphon.engine.speak.flow_blocks import TransformerBlock
 from antiphon.engine.speak.noise import EULER_STEPS
 from antiphon.engine.units import MEL_FRAME_RATE
-from antiphon.scheduler.admission import Demand
+from antiphon.scheduler.admission import SPEAKING_SHARE, Demand
 from antiphon.scheduler.settings import Costs
 from antiphon.scheduler.stage_times import BatchTime, Stage, StageTimes
 
-SPEAKING_SHARE: Final = 0.5  # of a dialogue's time in which its answer is played
 _KEPT: Final = 0.95  # of what chunks before the newest count for
 
 

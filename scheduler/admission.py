@@ -1,16 +1,21 @@
 """Whether one more call can be carried: from measured stage times, before any work is done for it.
 
-A dialogue loads the machine by what a second of its speech costs and by the share of its time in which it speaks. The
-estimate errs towards refusal: times per LM row fall as the batch grows, and they are taken as of the batch now.
+A dialogue loads the machine by what a second of its speech costs and by the share of its time in which it speaks. Each
+is as likely to speak at one moment as at another, so that at times more of them speak at once than do on average, the
+more so the fewer they are: counted is what 99 moments of 100 stay below. The estimate errs towards refusal: times per
+LM row fall as the batch grows, and they are taken as of the batch now.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, sqrt
+from typing import Final
 
 from antiphon.scheduler.stage_times import Stage, StageTimes
 
 LM_STAGES: tuple[Stage, ...] = ("lm_row", "prefill_token")
+SPEAKING_SHARE: Final = 0.5  # of a dialogue's time in which its answer is played
+_DEVIATIONS: Final = 2.33  # of the normal distribution: what 99 of 100 stay below
 
 
 @dataclass(frozen=True)
@@ -60,14 +65,14 @@ class Occupancy:
     """How full a machine is."""
 
     dialogues: int  # open
-    each: float  # seconds of the machine that a second of one of them takes, as measured lately; 0: not known
+    each: float  # seconds of the machine that a second of one takes on average, by late measures; 0: not known
 
 
 @dataclass(frozen=True)
 class Decision:
     """Admitted, or when to ask again."""
 
-    utilisation: float  # of the machine, with the call admitted; 1 is all of it
+    utilisation: float  # of the machine, with the call admitted, that 99 moments of 100 stay below; 1 is all of it
     retry_after: float | None  # seconds; None: admitted
 
     @property
@@ -79,20 +84,34 @@ class Decision:
 class Admission:
     """How full the machine may get."""
 
-    most: float = 0.85  # utilisation up to which calls are admitted: the rest is for what comes in bursts
+    most: float = 0.85  # utilisation up to which calls are admitted; the rest: prompts, and what measures miss
     call_seconds: float = 180.0  # how long a call lasts, on average
     shortest_retry: float = 1.0
     longest_retry: float = 60.0
 
     def decide(self, now: Occupancy) -> Decision:
         """Whether one more fits beside the open ones."""
-        utilisation = now.each * (now.dialogues + 1)
+        speaking_each = now.each / SPEAKING_SHARE  # listening takes next to nothing
+        utilisation = speaking_each * most_at_once(now.dialogues + 1)
         if utilisation <= self.most or now.dialogues == 0:  # an empty machine does what it can
             return Decision(utilisation, None)
-        excess = max(1, now.dialogues + 1 - int(self.most / now.each))
+        excess = max(1, now.dialogues + 1 - dialogues_of(self.most / speaking_each))
         return Decision(utilisation, self._until_gone(excess, now.dialogues))
 
     def _until_gone(self, calls: int, dialogues: int) -> float:
         """Whole seconds in which so many of the open calls end, on average."""
         seconds = ceil(self.call_seconds * calls / dialogues)
         return float(min(max(seconds, self.shortest_retry), self.longest_retry))
+
+
+def most_at_once(dialogues: int) -> float:
+    """How many of so many dialogues speak at once, which 99 moments of 100 stay below: a binomial's normal bound."""
+    deviation = sqrt(dialogues * SPEAKING_SHARE * (1 - SPEAKING_SHARE))
+    return min(dialogues, SPEAKING_SHARE * dialogues + _DEVIATIONS * deviation)
+
+
+def dialogues_of(speaking: float) -> int:
+    """The other way round: of how many dialogues no more than so many speak at once."""
+    spread = _DEVIATIONS * sqrt(SPEAKING_SHARE * (1 - SPEAKING_SHARE))
+    root = (sqrt(spread**2 + 4 * SPEAKING_SHARE * speaking) - spread) / (2 * SPEAKING_SHARE)
+    return max(int(speaking), int(root**2))

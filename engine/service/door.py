@@ -27,8 +27,8 @@ class Door:
             if not decision.admitted:
                 raise RefusalError(
                     Reason.SERVER_FULL,
-                    f"{n_open} dialogues are open, and with one more the engine would be busy for "
-                    f"{decision.utilisation:.0%} of the time; the limit is {self._admission.most:.0%}. Try later.",
+                    f"{n_open} dialogues are open, and with one more they could ask for {decision.utilisation:.0%} of "
+                    f"the engine's time; the limit is {self._admission.most:.0%}. Try later.",
                     decision.retry_after,
                 )
         self._entering += 1

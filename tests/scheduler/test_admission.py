@@ -1,10 +1,12 @@
 """Who is admitted, and which turns a dialogue forgets: plain functions of numbers."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.scheduler.admission import Admission, Demand, Occupancy
+from antiphon.scheduler.admission import Admission, Demand, Occupancy, dialogues_of, most_at_once
 from antiphon.scheduler.capacity import turns_to_drop
 from antiphon.scheduler.settings import Costs
 from antiphon.scheduler.stage_times import BatchTime, StageTimes
@@ -23,11 +25,20 @@ DEMAND = Demand.of_speech(speaking_share=0.5, solve_units=1_000)
 def test_calls_are_admitted_until_the_machine_is_as_full_as_it_may_be() -> None:
     times = measured(lm_row=0.004, solve_frame=1e-4)  # half of 18.75 rows and of 1,000 frames: 87.5 ms a second
     admission = Admission(most=0.85)
-    decisions = [admission.decide(Occupancy(dialogues, DEMAND.load(times))) for dialogues in range(12)]
-    assert [one.admitted for one in decisions] == [True] * 9 + [False] * 3
-    assert decisions[8].utilisation == pytest.approx(9 * 0.0875)
-    waits = [one.retry_after for one in decisions[9:]]
-    assert waits == [20.0, 36.0, 50.0], "one of nine ends in 20 s; two of ten, three of eleven are needed later"
+    decisions = [admission.decide(Occupancy(dialogues, DEMAND.load(times))) for dialogues in range(7)]
+    assert [one.admitted for one in decisions] == [True] * 4 + [False] * 3
+    assert decisions[3].utilisation == pytest.approx(4 * 0.175), "four may well speak at once, each for 175 ms a second"
+    waits = [one.retry_after for one in decisions[4:]]
+    assert waits == [45.0, 60.0, 60.0], "one of four ends in 45 s, two of five in 72"
+
+
+@given(st.integers(1, 3_000))
+def test_rarely_do_more_speak_at_once_than_are_counted(dialogues: int) -> None:
+    most = most_at_once(dialogues)
+    assert dialogues / 2 < most <= dialogues
+    assert dialogues_of(most + 1e-6) == dialogues
+    more = sum(math.comb(dialogues, speaking) for speaking in range(math.floor(most) + 1, dialogues + 1))
+    assert more * 50 <= 2**dialogues, "in one of 50 moments, the normal bound's own error included"
 
 
 def test_on_two_streams_the_fuller_one_counts() -> None:

@@ -58,8 +58,9 @@ training does see, in writing, is sums of larger numbers: "twenty three plus for
 ## Limits
 Voices unlike espeak-ng's are out of its world, human ones included. Words outside the domain are spoken and repeated
 less well than those in it. In 8 kHz audio that was not cut to a telephone's 300 to 3,400 Hz it hears much worse: it
-knows no voice that ends at 4 kHz. Its "{unknown_en}" is in the right text, and the judge hears the first half of it as
-other words: see "heard right" of what is unknown.
+knows no voice that ends at 4 kHz. Its "{unknown_en}" is in the right text, and the judge hears none of it right: nor
+does it hear so the synthesiser's own recording of it ("i d not now that", and of the checkpoint's "i ten hot know
+that").
 
 ## Licence
 Apache-2.0, as the rest of this repository. espeak-ng is GPL-3.0-or-later; its licence does not cover the sounds

@@ -3,9 +3,10 @@
     python -m benchmarks.bench_soak --model checkpoints/tiny [--turns 10000] [--cancels 10000] [--minutes 90]
 
 Turns: an embedded engine, sixteen dialogues at a time of five turns each, short answers, spoken and written questions;
-resident memory when 100 turns are over, and when all are, nothing being open at either moment. Cancels: the loop by
-itself on a virtual clock (benchmarks/soak.py), callers who interrupt, hang up and come back at random moments, on a
-large KV pool and on one with pages for one dialogue; then everything is counted. Neither waits for playback.
+resident memory when 100 turns are over, and when all are, nothing being open at either moment and the engine idle for
+long enough to have handed back what it can. Cancels: the loop by itself on a virtual clock (benchmarks/soak.py),
+callers who interrupt, hang up and come back at random moments, on a large KV pool and on one with pages for one
+dialogue; then everything is counted. Neither waits for playback.
 Whatever is left when `--minutes` are over is not done, and the row says how much was. Appends to results/soak.csv.
 """
 
@@ -23,6 +24,7 @@ import numpy as np
 
 import antiphon
 from antiphon.engine.config import EngineConfig
+from antiphon.engine.engine import IDLE_SECONDS
 from antiphon.engine.events import FinishReason, ResponseCompleted
 from benchmarks.harness import RESULTS, append_rows, environment
 from benchmarks.soak import walk
@@ -30,6 +32,7 @@ from benchmarks.soak import walk
 _RATE: Final = 8_000
 _DIALOGUES: Final = 16  # at once
 _TURNS: Final = 5  # of each dialogue
+_ACTS: Final = 2  # of callers between a few steps: nine of ten answers are cut, each at a moment of its own
 _SAMPLING: Final = antiphon.SamplingParams(
     temperature=0.2, top_p=0.8, seed=1, max_new_tokens=16
 )  # 13 of text, 3 of speech
@@ -79,10 +82,10 @@ async def _turns(engine: antiphon.Engine, options: argparse.Namespace, deadline:
     while done < options.turns and time.monotonic() < deadline:
         done += sum(await asyncio.gather(*(_dialogue(engine, random) for _ in range(_DIALOGUES))))
         if not early and done >= options.early:
-            early = resident()
+            early = await _resident_at_rest()
         _tell(f"{done} of {options.turns} turns, {resident() / 2**20:.1f} MiB")
     _tell("")
-    return early, resident(), done
+    return early, await _resident_at_rest(), done
 
 
 async def _dialogue(engine: antiphon.Engine, random: np.random.Generator) -> int:
@@ -106,7 +109,7 @@ def _cancels(engine: antiphon.Engine, config: EngineConfig, count: int, deadline
     """How many answers were cut, and the dialogues, turns and pages that are held once everybody has gone."""
     stroll = walk(engine.tokenizer, engine.lm, engine.decoder, seed=7, config=config)
     while stroll.answers[FinishReason.INTERRUPTED] < count and time.monotonic() < deadline:
-        stroll.round(_DIALOGUES)
+        stroll.round(_DIALOGUES, _ACTS)
         if stroll.opened % 20 == 0:
             _tell(f"{stroll.answers[FinishReason.INTERRUPTED]} of {count} cancels")
     stroll.finish()
@@ -118,6 +121,11 @@ def _cancels(engine: antiphon.Engine, config: EngineConfig, count: int, deadline
         stats.turns,
         stats.total_pages - stats.free_pages,
     ]
+
+
+async def _resident_at_rest() -> int:
+    await asyncio.sleep(IDLE_SECONDS + 1)
+    return resident()
 
 
 def resident() -> int:

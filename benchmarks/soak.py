@@ -49,8 +49,15 @@ class Walk:
     _open: dict[str, bool] = field(default_factory=dict)  # whether an answer is awaited
     _read: list[AudioRead] = field(default_factory=list)
 
-    def round(self, dialogues: int) -> None:
-        """Somebody comes, speaks, interrupts or goes; then a few steps of the loop."""
+    def round(self, dialogues: int, acts: int = 1) -> None:
+        """Somebody comes, speaks, interrupts or goes, `acts` times; then a few steps of the loop."""
+        for _ in range(acts):
+            self._act(dialogues)
+        for _ in range(self.random.integers(6)):
+            self._step()
+        self.clock.advance(float(self.random.exponential(0.05)))
+
+    def _act(self, dialogues: int) -> None:
         if len(self._open) < dialogues:
             self._arrive()
         name = str(self.random.choice(list(self._open)))
@@ -60,9 +67,6 @@ class Walk:
             self._ask(name)
         else:
             self._leave(name)
-        for _ in range(self.random.integers(6)):
-            self._step()
-        self.clock.advance(float(self.random.exponential(0.05)))
 
     def finish(self) -> None:
         """Everybody goes, and the loop comes to rest."""
@@ -114,9 +118,9 @@ class Walk:
 
     def _disturb(self, name: str) -> None:
         chance = self.random.random()
-        if chance < 0.45:
+        if chance < 0.8:
             self.loop.submit(Cancel(name, None))
-        elif chance < 0.6:
+        elif chance < 0.95:
             self._leave(name)
 
     def _leave(self, name: str) -> None:

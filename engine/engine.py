@@ -18,6 +18,7 @@ from antiphon.engine.errors import CheckpointError, EngineFullError, SessionClos
 from antiphon.engine.hear.audio import check_audio, check_rate
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
 from antiphon.engine.history import HistoryItem
+from antiphon.engine.host_memory import bound_primitive_cache, give_back
 from antiphon.engine.loop import EngineLoop
 from antiphon.engine.loop_seconds import LoopSeconds
 from antiphon.engine.members import LoopStats
@@ -44,6 +45,7 @@ from antiphon.engine.weights.folders import DECODER_FOLDER, LANGUAGE_MODEL_FOLDE
 from antiphon.engine.weights.manifest import check_manifest
 from antiphon.scheduler.admission import Occupancy
 
+IDLE_SECONDS: Final = 30.0  # without anything to do, after which memory that holds nothing is handed back
 _LOOK_SECONDS: Final = 0.25  # between two looks at whether the loop still runs
 
 _log = logging.getLogger(__name__)
@@ -108,6 +110,7 @@ class Engine:
         the folder has a manifest and a file differs from it."""
         folder = Path(folder)
         check_manifest(folder)
+        bound_primitive_cache()
         return cls(
             SpeechTokenizer.load(folder / TOKENIZER_FOLDER, device, dtype),
             LanguageModel.load(folder / LANGUAGE_MODEL_FOLDER, device, dtype),
@@ -261,11 +264,19 @@ class Engine:
                 self._work.clear()
                 while not self._closing and self._step():
                     pass
-                self._work.wait(self._loop.next_pause)
+                self._rest()
         except BaseException as error:
             _log.critical("the engine's loop died", exc_info=error)
             self._stop(f"the engine's loop died of {type(error).__name__}: load the engine again.")
             raise
+
+    def _rest(self) -> None:
+        """Wait for work."""
+        pause = self._loop.next_pause
+        if self._work.wait(IDLE_SECONDS if pause is None else pause) or pause is not None:
+            return
+        give_back()
+        self._work.wait()
 
     def _step(self) -> bool:
         self._step_began = self._clock.now()

@@ -1,6 +1,7 @@
 """What a caller of the embedded engine may rely on."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -167,3 +168,14 @@ def test_answers_are_the_same_on_the_smallest_pool_that_holds_one() -> None:
             return result
 
     assert answers(EngineConfig(kv_tokens=176, page_size=16, batch_tokens=48)) == answers(EngineConfig())
+
+
+def test_an_engine_at_rest_hands_memory_back_and_still_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    handed_back = threading.Event()
+    monkeypatch.setattr("antiphon.engine.engine.IDLE_SECONDS", 0.01)
+    monkeypatch.setattr("antiphon.engine.engine.give_back", handed_back.set)
+    pcm, rate = clip("rate_8000")
+    with exact_engine() as engine:
+        first = one_turn(engine, pcm, rate, greedy(max_new_tokens=8))
+        handed_back.wait()
+        assert one_turn(engine, pcm, rate, greedy(max_new_tokens=8)).answer_ids == first.answer_ids

@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
+def _add_model_options(parser: argparse.ArgumentParser, devices: str = "auto, cpu, cuda or cuda:N") -> None:
     parser.add_argument(
         "--model",
         type=Path,
@@ -106,7 +106,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         help=f"a folder with the three official folders inside (default: ${_MODEL_VARIABLE}, or the demo/checkpoint of "
         "the clone that this runs from)",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help=f"{devices} (default: %(default)s)")
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16 (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
@@ -191,7 +191,7 @@ def _say(options: argparse.Namespace) -> int:
 
 
 def _add_serve_options(parser: argparse.ArgumentParser) -> None:
-    _add_model_options(parser)
+    _add_model_options(parser, "auto, cpu, cuda or cuda:N; several with commas between them: an engine on each")
     parser.add_argument("--host", default=_SERVICE.host, help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=_SERVICE.port, help="0: any that is free (default: %(default)s)")
     _add_streaming_option(parser)
@@ -208,10 +208,16 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-client-ca", type=Path, help="take only clients with a certificate of these authorities")
     limited = parser.add_argument_group("limits")
     limited.add_argument(
-        "--max-dialogues", type=int, default=_ENGINE.max_dialogues, help="dialogues open at once (default: %(default)s)"
+        "--max-dialogues",
+        type=int,
+        default=_ENGINE.max_dialogues,
+        help="dialogues open on each engine (default: %(default)s)",
     )
     limited.add_argument(
-        "--kv-tokens", type=int, default=_ENGINE.kv_tokens, help="positions the KV pool holds (default: %(default)s)"
+        "--kv-tokens",
+        type=int,
+        default=_ENGINE.kv_tokens,
+        help="positions of each engine's KV pool (default: %(default)s)",
     )
     for limit in limits():
         limited.add_argument(

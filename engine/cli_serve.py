@@ -23,7 +23,7 @@ def plan_of(options: argparse.Namespace) -> ServePlan:
     given = {limit.name: getattr(options, limit.name) for limit in limits()}
     return ServePlan(
         options.model,
-        options.device,
+        _devices(options.device),
         options.dtype,
         EngineConfig(max_dialogues=options.max_dialogues, kv_tokens=options.kv_tokens, streaming=options.streaming),
         ServiceSettings(host=options.host, port=options.port, reflection=options.reflection, **given),
@@ -31,6 +31,13 @@ def plan_of(options: argparse.Namespace) -> ServePlan:
         tls_files(options.tls_cert, options.tls_key, options.tls_client_ca),
         options.frontends,
     )
+
+
+def _devices(names: str) -> tuple[str, ...]:
+    devices = tuple(name.strip() for name in names.split(","))
+    if not all(devices):
+        raise InputError(f"--device {names!r} names no device somewhere; expected names with commas between them.")
+    return devices
 
 
 def serve(plan: ServePlan) -> int:

@@ -224,8 +224,8 @@ class Clip:
     def _post(self, report: ClipReport | str) -> None:
         assert self._caller is not None, "the engine knows a clip only after it was entered"
         if not self._caller.post(self._reports.put_nowait, report):
-            self._engine.forget_clip(self.name)
             self._engine.submit(DropClip(self.name))
+            self._engine.forget_clip(self.name)
 
     async def _next(self) -> ClipEncoded | ClipSpoken:
         report = await self._reports.get()

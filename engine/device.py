@@ -1,5 +1,6 @@
 """Names of devices and dtypes, checked against this machine."""
 
+import os
 from typing import Final
 
 import torch
@@ -29,6 +30,13 @@ def resolve_device(name: str | torch.device) -> torch.device:
                 f"device {str(name)!r} was asked for, but this machine has {count} CUDA devices; use 'cpu'."
             )
     return device
+
+
+def share_cores(device: torch.device, sharers: int) -> None:
+    """Have an operation on the CPU take no more threads than this process's part of the cores, where several processes
+    compute on them and OMP_NUM_THREADS does not say how many."""
+    if device.type == "cpu" and sharers > 1 and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // sharers))
 
 
 def resolve_dtype(name: str | torch.dtype) -> torch.dtype:

@@ -234,8 +234,8 @@ class Session:
     def _post(self, function: Callable[..., None], *arguments: object) -> None:
         assert self._caller is not None, "the engine knows a session only after it was entered"
         if not self._caller.post(function, *arguments):
-            self._engine.forget(self.session_id)
             self._engine.submit(CloseDialogue(self.session_id))
+            self._engine.forget(self.session_id)
 
     def _end(self, fault: str | None) -> None:
         self._fault = fault

@@ -21,7 +21,7 @@ class StartFrontend:
     model: Path
     names: ModelNames
     engine: EngineConfig
-    address: Path  # of the engine's socket
+    addresses: tuple[Path, ...]  # of the engines' sockets
     settings: ServiceSettings
     key_file: Path | None
     tls: TlsFiles | None

@@ -1,4 +1,4 @@
-"""A frontend process: the gRPC server, and an engine that is another process's."""
+"""A frontend process: the gRPC server, and engines that are other processes'."""
 
 import asyncio
 import logging
@@ -10,11 +10,11 @@ from antiphon.engine.clock import MonotonicClock
 from antiphon.engine.errors import AntiphonError
 from antiphon.engine.process.child import event_loop, tell
 from antiphon.engine.process.counted import Counted
+from antiphon.engine.process.engine_group import EngineGroup
 from antiphon.engine.process.engine_messages import Failed, Ready, Stop
 from antiphon.engine.process.frontend_messages import FRONTEND_CONTROL, Denied, Granted, StartFrontend
 from antiphon.engine.process.link import Link
 from antiphon.engine.process.pulse import PULSE_SECONDS, Pulse
-from antiphon.engine.process.remote_engine import RemoteEngine
 from antiphon.engine.service.keys import ApiKeys
 from antiphon.engine.service.logs import log_event
 from antiphon.engine.service.server import Server
@@ -40,7 +40,8 @@ async def _serve(control: socket.socket, order: StartFrontend) -> bool:
     """Raises AntiphonError where it cannot be begun."""
     clock = MonotonicClock()
     settings = order.settings
-    engine = RemoteEngine(order.name, order.address, order.model, order.names, order.engine, settings.engine_patience)
+    patience = settings.engine_patience
+    engine = EngineGroup(order.name, order.addresses, order.model, order.names, order.engine, patience)
     keys = None if order.key_file is None else ApiKeys(order.key_file, clock)
     supervisor = _Supervisor(settings.max_audio_per_minute > 0)
     server = Server(engine, settings, order.model.name, keys, order.tls, clock, supervisor.counted)

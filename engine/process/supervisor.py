@@ -1,10 +1,11 @@
-"""The supervisor: starts the engine and the frontends, starts anew what died or hangs, ends all of them in order.
+"""The supervisor: starts the engines and the frontends, starts anew what died or hangs, ends all of them in order.
 
     an engine that ends, is silent, or is too long in one step     killed, and another started; the frontends, whose
-                                                                   connection it was, close their doors until it is warm
+                                                                   connection it was, send new calls to the others;
+                                                                   without any they close their doors until it is warm
     a frontend that ends, or is silent                             killed, and another started; the engine closes what
                                                                    it had open, and what it had taken of quotas is free
-    SIGTERM, SIGINT                                                the frontends drain, then the engine ends
+    SIGTERM, SIGINT                                                the frontends drain, then the engines end
     the supervisor's own death                                     Linux kills the children
 
 What cannot be started the first time (a model that is none, a port that is taken) ends the server with the reason.
@@ -53,9 +54,9 @@ class ServePlan:
     """What is to be served, and how."""
 
     model: Path
-    device: str
+    devices: tuple[str, ...]  # an engine for each; one that is named twice has two
     dtype: str
-    engine: EngineConfig
+    engine: EngineConfig  # of each
     service: ServiceSettings
     key_file: Path | None
     tls: TlsFiles | None
@@ -72,7 +73,7 @@ class Supervisor:
         self._desk = Desk(
             Quotas(0, settings.max_dialogues_per_key, settings.max_audio_per_minute, clock, settings.max_clips)
         )
-        self._engine: Child | None = None
+        self._engines: dict[str, Child] = {}
         self._frontends: dict[str, Child] = {}
         self._names: asyncio.Future[ModelNames] = asyncio.get_running_loop().create_future()
         self._stop = asyncio.Event()
@@ -90,17 +91,20 @@ class Supervisor:
         folder = Path(tempfile.mkdtemp(prefix="antiphon-"))
         try:
             with reserved(self._plan.service.host, self._plan.service.port) as address:
-                return await self._serve(_socket_in(folder), address.getsockname()[1])
+                return await self._serve(_sockets_in(folder, len(self._plan.devices)), address.getsockname()[1])
         finally:
             for child in self._children():
                 child.kill()
             await asyncio.gather(*(child.ended.wait() for child in self._children()))
             shutil.rmtree(folder, ignore_errors=True)
 
-    async def _serve(self, address: Path, port: int) -> bool:
-        keepers = [asyncio.create_task(self._keep_engine(address))]
+    async def _serve(self, addresses: tuple[Path, ...], port: int) -> bool:
+        keepers = [
+            asyncio.create_task(self._keep_engine(device, address))
+            for device, address in zip(self._plan.devices, addresses, strict=True)
+        ]
         for index in range(self._plan.frontends):
-            keepers.append(asyncio.create_task(self._keep_frontend(f"frontend-{index}", address, port)))
+            keepers.append(asyncio.create_task(self._keep_frontend(f"frontend-{index}", addresses, port)))
         stopped = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait([stopped, *keepers], return_when=asyncio.FIRST_COMPLETED)
@@ -121,26 +125,26 @@ class Supervisor:
         self._stop.set()
 
     def _children(self) -> list[Child]:
-        return [*self._frontends.values(), *([] if self._engine is None else [self._engine])]
+        return [*self._frontends.values(), *self._engines.values()]
 
     # Keeping them alive
 
-    async def _keep_engine(self, address: Path) -> None:
-        plan = self._plan
-        interval = plan.service.utilisation_interval
-        order = StartEngine("engine", plan.model, plan.device, plan.dtype, plan.engine, address, interval)
+    async def _keep_engine(self, device: str, address: Path) -> None:
+        plan, name = self._plan, address.name
+        sharers, interval = plan.devices.count(device), plan.service.utilisation_interval
+        order = StartEngine(name, plan.model, device, plan.dtype, sharers, plan.engine, address, interval)
         pauses, has_served = Pauses(self._clock), False
         while not self._stop.is_set():
             pauses.begin()
-            child = Child("engine", "engine", ENGINE_CONTROL, plan.service.engine_patience, self._hear_engine)
+            child = Child(name, "engine", ENGINE_CONTROL, plan.service.engine_patience, self._hear_engine)
             await child.spawn()
-            self._engine = child
+            self._engines[name] = child
             child.send(order)
             await child.ended.wait()
             has_served |= child.ready.is_set()
             await self._after(child, has_served, pauses)
 
-    async def _keep_frontend(self, name: str, address: Path, port: int) -> None:
+    async def _keep_frontend(self, name: str, addresses: tuple[Path, ...], port: int) -> None:
         plan, pauses, has_served = self._plan, Pauses(self._clock), False
         settings = replace(plan.service, port=port)
         while not self._stop.is_set():
@@ -149,7 +153,9 @@ class Supervisor:
             await child.spawn()
             self._frontends[name] = child
             names = await asyncio.shield(self._names)
-            child.send(StartFrontend(name, plan.model, names, plan.engine, address, settings, plan.key_file, plan.tls))
+            child.send(
+                StartFrontend(name, plan.model, names, plan.engine, addresses, settings, plan.key_file, plan.tls)
+            )
             await child.ended.wait()
             self._desk.forget(name)
             has_served |= child.ready.is_set()
@@ -177,7 +183,7 @@ class Supervisor:
                 if not self._names.done():
                     self._names.set_result(message.names)
             case Pulse(in_step=float(seconds)) if seconds > self._plan.service.max_engine_step:
-                log_event(_log, logging.ERROR, "engine_stuck", seconds=seconds)
+                log_event(_log, logging.ERROR, "engine_stuck", child=child.name, seconds=seconds)
                 child.kill()
 
     def _hear_frontend(self, child: Child, message: object) -> None:
@@ -189,15 +195,15 @@ class Supervisor:
     # The end
 
     async def _end(self) -> bool:
-        """The frontends drain, then the engine ends. Returns whether none of them had to be killed."""
-        frontends = list(self._frontends.values())
-        well = await self._end_frontends(frontends)
-        if self._engine is None:
-            return well
-        if self._engine.ready.is_set():
-            self._engine.stop()
-            well &= await _ended([self._engine], ENGINE_END_SECONDS) and self._engine.exit_code == 0
-        self._engine.kill()  # one that loads or warms up hears nothing, and nobody waits for it
+        """The frontends drain, then the engines end. Returns whether none of them had to be killed."""
+        well = await self._end_frontends(list(self._frontends.values()))
+        engines = list(self._engines.values())
+        ready = [engine for engine in engines if engine.ready.is_set()]
+        for engine in ready:
+            engine.stop()
+        well &= await _ended(ready, ENGINE_END_SECONDS) and not any(engine.exit_code for engine in ready)
+        for engine in engines:
+            engine.kill()  # one that loads or warms up hears nothing, and nobody waits for it
         return well
 
     async def _end_frontends(self, frontends: list[Child]) -> bool:
@@ -259,8 +265,9 @@ def reserved(host: str, port: int) -> socket.socket:
     return shared
 
 
-def _socket_in(folder: Path) -> Path:
-    address = folder / "engine"
-    if len(str(address).encode()) > _LONGEST_ADDRESS:
-        raise InputError(f"{address} is too long for a Unix socket; set TMPDIR to a folder with a shorter name.")
-    return address
+def _sockets_in(folder: Path, engines: int) -> tuple[Path, ...]:
+    """Addresses for so many engines."""
+    addresses = tuple(folder / f"engine-{index}" for index in range(engines))
+    if len(str(addresses[-1]).encode()) > _LONGEST_ADDRESS:
+        raise InputError(f"{addresses[-1]} is too long for a Unix socket; set TMPDIR to a folder with a shorter name.")
+    return addresses

@@ -45,7 +45,7 @@ class Caller:
 
 
 class EngineHost(Protocol):
-    """The engine as the service knows it: in this process (`antiphon.Engine`), or in another (`RemoteEngine`)."""
+    """The engine as the service knows it: in this process (`antiphon.Engine`), or in others (`EngineGroup`)."""
 
     config: EngineConfig
     lm: LanguageModel  # of it, what needs no weights: sizes, vocabulary, prompts

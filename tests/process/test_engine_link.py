@@ -16,8 +16,8 @@ from antiphon.engine.config import EngineConfig, SessionConfig
 from antiphon.engine.errors import EngineFullError, SessionClosedError
 from antiphon.engine.messages import OpenDialogue
 from antiphon.engine.process import link as links
+from antiphon.engine.process.engine_group import EngineGroup
 from antiphon.engine.process.pulse import Pulse
-from antiphon.engine.process.remote_engine import RemoteEngine
 from antiphon.engine.think.sampling import SamplingParams
 from antiphon.events import ResponseStarted
 
@@ -35,7 +35,7 @@ def question() -> np.ndarray:
     return np.random.default_rng(3).normal(scale=0.1, size=12_000).astype(np.float32)
 
 
-async def answered(engine: antiphon.Engine | RemoteEngine) -> list[Received]:
+async def answered(engine: antiphon.Engine | EngineGroup) -> list[Received]:
     """A spoken turn, and a written one."""
     async with engine.session(GREEDY) as session:
         spoken = await ask(session, question(), 8_000, cuts=[5_000])
@@ -93,7 +93,7 @@ def test_frontends_know_how_full_the_engine_is(engine: antiphon.Engine) -> None:
     async def test() -> None:
         async with engine_behind_a_socket(engine) as behind, behind.frontend() as one, behind.frontend() as other:
 
-            def seen(remote: RemoteEngine) -> int:
+            def seen(remote: EngineGroup) -> int:
                 return -1 if remote.occupancy is None else remote.occupancy.dialogues
 
             async with one.session():

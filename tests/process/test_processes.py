@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from processes import Caller, Process, antiphon_serve, dial, running_in_group
+from processes import Caller, Process, antiphon_serve, connected, dial, running_in_group
 from served import refusal, until
 
 from antiphon.v1 import dialogue_pb2_grpc, model_info_pb2
@@ -73,7 +73,7 @@ def test_an_engine_that_dies_or_stands_still_is_replaced(server: Process, blow: 
         callers: list[Caller] = [await dial(channel, "Hello.", tokens=400) for channel in channels.values()]
         health = health_pb2_grpc.HealthStub(channels["frontend-0"]).Watch(health_pb2.HealthCheckRequest())
         assert (await health.read()).status == SERVING
-        engine = server.pids("engine")[-1]
+        engine = server.pids("engine-0")[-1]
         server.process.send_signal(signal.SIGSTOP)  # so that no other engine comes before all was looked at
         os.kill(engine, blow)
 
@@ -90,9 +90,30 @@ def test_an_engine_that_dies_or_stands_still_is_replaced(server: Process, blow: 
             await until_serving(server)
             assert "audio" in (await dial(channel, "Hello.", tokens=60)).events, name
             await channel.close()
-        assert await server.pid_after("engine", engine) != engine
+        assert await server.pid_after("engine-0", engine) != engine
 
     asyncio.run(test())
+
+
+def test_an_engine_that_dies_beside_another_ends_its_own_calls_alone() -> None:
+    async def test(server: Process) -> None:
+        async with connected(server) as channel:
+            assert await until(lambda: server.events().count("frontend_joined") == 2, 120.0)
+            callers = [await dial(channel, "Hello.", tokens=400) for _ in range(2)]
+            os.kill(server.pids("engine-1")[-1], signal.SIGKILL)
+            ends = await asyncio.gather(
+                *(caller.take_until("response_completed") for caller in callers), return_exceptions=True
+            )
+            lost = [end for end in ends if isinstance(end, grpc.aio.AioRpcError)]
+            assert len(lost) == 1 and lost[0].code() == CODE.UNAVAILABLE and ends.count(None) == 1, ends
+            health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+            assert health.status == SERVING
+            assert "audio" in (await dial(channel, "Hello.", tokens=60)).events
+
+    with antiphon_serve("--device", "cpu,cpu") as server:
+        asyncio.run(test(server))
+        server.signal()
+        assert asyncio.run(server.exit_code(60.0)) == 0
 
 
 def test_a_frontend_that_dies_is_replaced_and_the_others_calls_go_on(server: Process) -> None:
@@ -109,7 +130,7 @@ def test_a_frontend_that_dies_is_replaced_and_the_others_calls_go_on(server: Pro
         talking.call.cancel()
         assert await until(lambda: sum(line["event"] == "frontend_left" for line in server.lines) > left, 60.0)
         gone = [line for line in server.lines if line["event"] == "frontend_left"][-1]
-        assert gone["process"] == "engine" and gone["dialogues"] == 1  # and the engine closed it
+        assert gone["process"] == "engine-0" and gone["dialogues"] == 1  # and the engine closed it
         await server.pid_after("frontend-0", frontend)
         await until_serving(server)
         for channel in (await channels_to_both(server)).values():

@@ -1,0 +1,183 @@
+"""The engines of a server, as a frontend has them: sessions and clips as `antiphon.Engine` gives them.
+
+Each device has an engine process of its own. A dialogue goes to the engine that has most time left, and stays there;
+the others know nothing of it. When one is lost, its dialogues are, and new ones go to the others.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from antiphon.engine.clips import Clip
+from antiphon.engine.config import EngineConfig, SessionConfig
+from antiphon.engine.errors import SessionClosedError, TokenError
+from antiphon.engine.hear.audio import check_audio, check_rate
+from antiphon.engine.history import HistoryItem
+from antiphon.engine.messages import ClipCommand, Command, EncodeClip, OpenDialogue, SpeakClip
+from antiphon.engine.process.engine_messages import ModelNames
+from antiphon.engine.process.remote_engine import LOST, RemoteEngine
+from antiphon.engine.session import Session
+from antiphon.engine.speak.inputs import TokensLike, checked_tokens
+from antiphon.engine.think.language_model import LanguageModel
+from antiphon.engine.think.model import GLM
+from antiphon.engine.think.vocab import Vocabulary
+from antiphon.engine.types import ArrayLike
+from antiphon.engine.weights.fill import unfilled
+from antiphon.engine.weights.folders import LANGUAGE_MODEL_FOLDER
+from antiphon.engine.weights.read_configs import read_language_model_config
+from antiphon.scheduler.admission import Occupancy
+
+
+class EngineGroup:
+    """One model in as many processes as `addresses` has. Used on one asyncio loop; `run` is its life."""
+
+    comes_back: Final = True  # the supervisor starts another
+
+    def __init__(
+        self,
+        frontend: str,
+        addresses: Sequence[Path],
+        model: Path,
+        names: ModelNames,
+        config: EngineConfig,
+        patience: float,
+    ) -> None:
+        """`addresses`: of the engines' Unix sockets; `config`: of each; `patience`: seconds that one may be silent.
+
+        Raises CheckpointError and TextFilesMissingError for a model folder whose text files cannot be used.
+        """
+        self.config = config
+        self.lm = _words_of(model)
+        self.engines = [RemoteEngine(frontend, address, patience, self._changed) for address in addresses]
+        self._names = names
+        self._serials = itertools.count(1)
+        self._up = asyncio.Event()
+        self._down = asyncio.Event()
+        self._down.set()
+        self._places: dict[str, RemoteEngine] = {}  # of open dialogues and clips
+
+    @property
+    def codec_id(self) -> str:
+        """What the speech tokenizer's codes are called."""
+        return self._names.codec_id
+
+    @property
+    def vocabulary_id(self) -> str:
+        """What the language model's ids are called."""
+        return self._names.vocabulary_id
+
+    @property
+    def occupancy(self) -> Occupancy | None:
+        """How full the engine is that a dialogue would go to now; None: there is none."""
+        return None if (engine := self._freest()) is None else engine.occupancy
+
+    async def run(self) -> None:
+        """Keep connected with all of them, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for engine in self.engines:
+                tasks.create_task(engine.run())
+
+    async def warm_up(self) -> None:
+        """Return once an engine is connected: it has warmed up before it listened."""
+        await self._up.wait()
+
+    async def wait_until_lost(self) -> None:
+        """Return once none is."""
+        await self._down.wait()
+
+    def session(self, config: SessionConfig | None = None, checked: bool = False) -> Session:
+        """As `Engine.session`."""
+        config = config or SessionConfig()
+        if config.history and not checked:
+            self.lm.chat_prompt([*config.history, HistoryItem("user", text="?")])
+        return Session(f"dialogue-{next(self._serials)}", config, self.config, self)
+
+    def encode(self, pcm: ArrayLike, rate: int) -> Clip:
+        """As `Engine.encode`."""
+        samples, rate = check_audio(pcm), check_rate(rate)
+        name = f"clip-{next(self._serials)}"
+        return Clip(name, EncodeClip(name, samples, rate), self)
+
+    def speak(self, codes: TokensLike) -> Clip:
+        """As `Engine.speak`."""
+        ids = checked_tokens(codes, self.lm.vocabulary.n_codes)
+        if not ids:
+            raise TokenError("there are no speech tokens to speak; expected at least one.")
+        name = f"clip-{next(self._serials)}"
+        return Clip(name, SpeakClip(name, tuple(ids)), self)
+
+    def disconnect(self) -> None:
+        """End the connections, and with them all sessions and clips."""
+        for engine in self.engines:
+            engine.disconnect()
+
+    # For the sessions and clips
+
+    async def open(self, session: Session, command: OpenDialogue) -> None:
+        """A session is being entered. Raises EngineFullError as the engine does, SessionClosedError without one."""
+        engine = self._place(command.dialogue)
+        try:
+            await engine.open(session, command)
+        except BaseException:
+            self._places.pop(command.dialogue, None)
+            raise
+
+    def open_clip(self, clip: Clip) -> None:
+        """A clip is being entered. Raises SessionClosedError without an engine."""
+        self._place(clip.name).open_clip(clip)
+
+    def submit(self, command: Command) -> None:
+        """Send a command to where its dialogue or clip is; without an engine it is dropped, and whoever it is about has
+        been told."""
+        name = command.clip if isinstance(command, ClipCommand) else command.dialogue
+        if (engine := self._places.get(name)) is not None:
+            engine.submit(command)
+
+    def forget(self, session_id: str) -> None:
+        """A session was closed: it receives nothing more."""
+        if (engine := self._places.pop(session_id, None)) is not None:
+            engine.forget(session_id)
+
+    def forget_clip(self, name: str) -> None:
+        """A clip was left: it receives nothing more."""
+        if (engine := self._places.pop(name, None)) is not None:
+            engine.forget_clip(name)
+
+    def _place(self, name: str) -> RemoteEngine:
+        engine = self._freest()
+        if engine is None:
+            raise SessionClosedError(LOST)
+        self._places[name] = engine
+        return engine
+
+    def _freest(self) -> RemoteEngine | None:
+        """The engine that one more would leave most time; where nothing was measured, the one that holds fewest."""
+        told = [(engine, engine.occupancy) for engine in self.engines if engine.is_up]
+        known = [(engine, occupancy) for engine, occupancy in told if occupancy is not None]
+        dearest = max((occupancy.each for _, occupancy in known), default=0.0)  # stands for what was not measured yet
+
+        def after_one_more(engine: RemoteEngine, occupancy: Occupancy) -> tuple[float, int]:
+            held = occupancy.dialogues + engine.n_clips
+            return (held + 1) * (occupancy.each or dearest), held
+
+        return min(known, key=lambda one: after_one_more(*one), default=(None, None))[0]
+
+    def _changed(self) -> None:
+        """An engine has come up, or was lost, and with it what it held."""
+        self._places = {name: engine for name, engine in self._places.items() if engine.is_up}
+        if any(engine.is_up for engine in self.engines):
+            self._down.clear()
+            self._up.set()
+        else:
+            self._up.clear()
+            self._down.set()
+
+
+def _words_of(model: Path) -> LanguageModel:
+    """The language model's sizes, vocabulary and prompts: all of it but the weights."""
+    folder = model / LANGUAGE_MODEL_FOLDER
+    with unfilled():
+        network = GLM(read_language_model_config(folder))
+    return LanguageModel(network, Vocabulary.read(folder))

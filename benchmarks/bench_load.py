@@ -47,7 +47,12 @@ def main() -> int:
     if not paths:
         print(f"bench_load: {options.questions} holds no .flac and no .wav", file=sys.stderr)
         return 1
-    where = {**environment(torch.device(options.device)), "threads": options.threads, "model": options.model.name}
+    where = {
+        **environment(torch.device(options.device)),
+        "threads": options.threads,
+        "engines": options.engines,
+        "model": options.model.name,
+    }
     if options.against_official is not None:
         rows = compare.measure(options, paths, where)
         results = options.results or RESULTS / "official.csv"
@@ -73,7 +78,9 @@ async def _sweep(
     outcomes: dict[float, load_run.Outcome] = {}
 
     async def tried(rate: float) -> bool:
-        with serving(options.model, options.device, options.streaming, serve, options.threads) as server:
+        with serving(
+            options.model, options.device, options.streaming, serve, options.threads, options.engines
+        ) as server:
             outcome = await load_run.run(server, questions, habits, rate, options.seconds, options.seed)
         outcomes[rate] = outcome
         row = outcome.row()
@@ -118,6 +125,7 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1, help="of each process for one operation")
+    parser.add_argument("--engines", type=int, default=1, help="processes of our server that share the device")
     parser.add_argument("--questions", type=Path, default=QUESTIONS, help="a folder of recorded questions")
     parser.add_argument("--max-output-tokens", type=int, default=400)
     parser.add_argument("--results", type=Path, help="a CSV file; the plot lies beside it")
@@ -135,6 +143,7 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     beside = parser.add_argument_group("beside the official pipeline")
     beside.add_argument("--against-official", type=Path, metavar="CHECKOUT")
     beside.add_argument("--python", type=Path, default=Path(sys.executable), help="of the checkout's environment")
+    beside.add_argument("--official-threads", type=int, help="its own (default: as many as all our engines have)")
     beside.add_argument("--callers", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32], help="that come at once")
     beside.add_argument("--runs", type=int, default=3, help="of each system, in turn")
     return parser.parse_args(arguments)

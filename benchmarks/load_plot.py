@@ -39,7 +39,7 @@ def load(figure: Any, rows: Rows) -> None:
     for panel in panels.values():
         panel.set_xlabel("speaking callers, on average")
     first = rows[0]
-    figure.suptitle(f"{first['model']}, {first['streaming']}, {first['device']}, {first['threads']} thread(s)")
+    figure.suptitle(f"{first['model']}, {first['streaming']}, {first['device']}, {_size(first)}")
 
 
 def official(figure: Any, rows: Rows) -> None:
@@ -58,7 +58,11 @@ def official(figure: Any, rows: Rows) -> None:
         panel.set_xticks(counts := sorted({row["callers"] for row in rows}), [str(count) for count in counts])
         panel.grid(alpha=0.3)
         panel.legend()
-    figure.suptitle(f"{rows[0]['model']}, {rows[0]['device']}, {rows[0]['threads']} thread(s)")
+    figure.suptitle(f"{rows[0]['model']}, {rows[0]['device']}, {_size(rows[0])}")
+
+
+def _size(row: dict[str, Any]) -> str:
+    return f"{row['engines']} engine(s) of {row['threads']} thread(s)"
 
 
 def _lines(panel: Any, x: Sequence[float], rows: Rows, columns: dict[str, str], title: str) -> None:

@@ -24,6 +24,7 @@ class Served:
     """A server that is warm."""
 
     process: subprocess.Popen[str]
+    engines: int = 1
     port: int = 0
     lines: list[dict[str, Any]] = field(default_factory=list)  # of its log
 
@@ -37,7 +38,7 @@ class Served:
         return sum(_cpu_seconds(pid) for pid in _family(self.process.pid))
 
     def utilisation(self, begun: float, ended: float) -> dict[str, float]:
-        """By stage, the part of the time between two moments, in seconds since the epoch, that the engine was at it.
+        """By stage, the part of the time between two moments, in seconds since the epoch, that an engine was at it.
 
         From the log of a server that has TELL_UTILISATION, which is complete once `TOLD_EVERY` has passed since.
         """
@@ -47,19 +48,24 @@ class Served:
                 until = datetime.fromisoformat(line["time"]).timestamp()
                 within = max(0.0, min(ended, until) - max(begun, until - line["seconds"]))
                 for stage in STAGES:
-                    parts[stage] += line[f"{stage}_share"] * within / (ended - begun)
+                    parts[stage] += line[f"{stage}_share"] * within / (ended - begun) / self.engines
         return parts
 
     def await_serving(self) -> None:
-        """Read its log until it serves. Raises RuntimeError when it ends before."""
+        """Read its log until it serves with all its engines. Raises RuntimeError when it ends before."""
         assert self.process.stderr is not None
         other: list[str] = []
+        warm: set[str] = set()
         for line in self.process.stderr:
             told = _told(line)
             self.lines += [told] if told else []
             other += [] if told else [line]
-            if told.get("event") == "serving":
-                self.port = int(told["port"])
+            match told.get("event"):
+                case "frontend_joined":
+                    warm.add(told["process"])
+                case "serving":
+                    self.port = int(told["port"])
+            if self.port and len(warm) == self.engines:
                 threading.Thread(target=self._read_on, daemon=True).start()
                 return
         raise RuntimeError(f"the server did not come up: {''.join(other[-5:])}")
@@ -73,17 +79,23 @@ class Served:
 
 @contextmanager
 def serving(
-    model: Path, device: str, streaming: str, options: Sequence[str] = (), threads: int | None = None
+    model: Path,
+    device: str,
+    streaming: str,
+    options: Sequence[str] = (),
+    threads: int | None = None,
+    engines: int = 1,
 ) -> Iterator[Served]:
-    """A server with `model`; `threads` of each process for one operation, None: what torch takes."""
-    command = ["serve", "--model", str(model), "--device", device, "--port", "0", "--streaming", streaming, *options]
-    command += ["--max-audio-per-minute", "0", "--max-dialogues-per-key", "0"]
+    """A server with `model` in `engines` processes on `device`; `threads` of each process for one operation, None: what
+    torch takes."""
+    command = ["serve", "--model", str(model), "--device", ",".join([device] * engines), "--streaming", streaming]
+    command += ["--port", "0", "--max-audio-per-minute", "0", "--max-dialogues-per-key", "0", *options]
     environment = os.environ if threads is None else {**os.environ, "OMP_NUM_THREADS": str(threads)}
     process = subprocess.Popen(
         [sys.executable, "-m", "antiphon", *command], stderr=subprocess.PIPE, text=True, env=environment
     )
     try:
-        server = Served(process)
+        server = Served(process, engines)
         server.await_serving()
         yield server
     finally:

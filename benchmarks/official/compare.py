@@ -29,13 +29,19 @@ def measure(options: argparse.Namespace, paths: Sequence[Path], where: dict[str,
         servers = {
             system: stack.enter_context(
                 serving(
-                    options.model, options.device, streaming, [*AS_MADE, *CARRY_ALL, *options.serve], options.threads
+                    options.model,
+                    options.device,
+                    streaming,
+                    [*AS_MADE, *CARRY_ALL, *options.serve],
+                    options.threads,
+                    options.engines,
                 )
             )
             for system, streaming in OURS.items()
         }
+        threads = options.official_threads or options.threads * options.engines
         pipeline = stack.enter_context(
-            official(options.python, options.against_official, options.model, options.device, options.threads, tokens)
+            official(options.python, options.against_official, options.model, options.device, threads, tokens)
         )
 
         def answered(system: System, callers: int) -> Batch:
@@ -44,10 +50,11 @@ def measure(options: argparse.Namespace, paths: Sequence[Path], where: dict[str,
             asked = list(islice(cycle(questions), callers))
             return runner.run(ours(servers[system], asked, tokens))
 
-        about = {"official_commit": commit_of(options.against_official), **_named(pipeline.versions)}
+        versions = _named(pipeline.versions)
+        about = {"official_commit": commit_of(options.against_official), "official_threads": threads, **versions}
         systems: list[System] = ["official", *OURS]
         for system in systems:
-            answered(system, 1)  # not counted
+            answered(system, options.engines)  # not counted
         for callers in options.callers:
             batches: dict[System, list[Batch]] = {system: [] for system in systems}
             for run in range(options.runs):

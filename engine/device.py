@@ -1,6 +1,7 @@
 """Names of devices and dtypes, checked against this machine."""
 
 import os
+from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -32,11 +33,12 @@ def resolve_device(name: str | torch.device) -> torch.device:
     return device
 
 
-def share_cores(device: torch.device, sharers: int) -> None:
-    """Have an operation on the CPU take no more threads than this process's part of the cores, where several processes
-    compute on them and OMP_NUM_THREADS does not say how many."""
-    if device.type == "cpu" and sharers > 1 and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // sharers))
+def share_cores(device: str, devices: Sequence[str]) -> None:
+    """Have an operation of this process, which computes on `device`, take its part of the CPU's threads, where several
+    of `devices` are the CPU and OMP_NUM_THREADS does not say how many each takes. Raises DeviceError."""
+    if resolve_device(device).type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        sharers = sum(resolve_device(other).type == "cpu" for other in devices)
+        torch.set_num_threads(max(1, torch.get_num_threads() // sharers))
 
 
 def resolve_dtype(name: str | torch.dtype) -> torch.dtype:

@@ -131,7 +131,12 @@ class Engine:
     @property
     def occupancy(self) -> Occupancy:
         """How full the engine is."""
-        return Occupancy(len(self._dialogues), self._loop.load_of_one)
+        return Occupancy(len(self._dialogues), self._loop.load_of_one, len(self._clips), self.config.max_dialogues)
+
+    @property
+    def occupancies(self) -> tuple[Occupancy]:
+        """As a server wants it, which may have several engines."""
+        return (self.occupancy,)
 
     @property
     def fault(self) -> str | None:

@@ -83,6 +83,7 @@ class Session:
         self._turns = 0
         self._open = False
         self._fault: str | None = None
+        self.is_lost = False  # with its engine
         self._ended = asyncio.Event()  # the engine holds nothing of this dialogue any more
         self._history = list(config.history)
 
@@ -229,13 +230,17 @@ class Session:
 
     def fail(self, why: str) -> None:
         """Called by the engine, from its own thread, when it can serve no more: the event stream ends with an error."""
-        self._post(self._end, why)
+        self._post(self._lose, why)
 
     def _post(self, function: Callable[..., None], *arguments: object) -> None:
         assert self._caller is not None, "the engine knows a session only after it was entered"
         if not self._caller.post(function, *arguments):
             self._engine.submit(CloseDialogue(self.session_id))
             self._engine.forget(self.session_id)
+
+    def _lose(self, why: str) -> None:
+        self.is_lost = True
+        self._end(why)
 
     def _end(self, fault: str | None) -> None:
         self._fault = fault

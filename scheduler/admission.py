@@ -8,7 +8,7 @@ LM row fall as the batch grows, and they are taken as of the batch now.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil, inf, sqrt
 from typing import Final
 
 from antiphon.scheduler.stage_times import Stage, StageTimes
@@ -66,6 +66,8 @@ class Occupancy:
 
     dialogues: int  # open
     each: float  # seconds of the machine that a second of one takes on average, by late measures; 0: not known
+    clips: int = 0  # under way, apart from any dialogue
+    places: int = 2**31 - 1  # for dialogues
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,11 @@ class Admission:
     call_seconds: float = 180.0  # how long a call lasts, on average
     shortest_retry: float = 1.0
     longest_retry: float = 60.0
+
+    @classmethod
+    def up_to(cls, most: float) -> "Admission":
+        """0: whoever comes is admitted."""
+        return cls(most=most or inf)
 
     def decide(self, now: Occupancy) -> Decision:
         """Whether one more fits beside the open ones."""

@@ -1,18 +1,20 @@
 """The engines of a server, as a frontend has them: sessions and clips as `antiphon.Engine` gives them.
 
-Each device has an engine process of its own. A dialogue goes to the engine that has most time left, and stays there;
-the others know nothing of it. When one is lost, its dialogues are, and new ones go to the others.
+Each device has an engine process of its own. A dialogue goes to one of them (`antiphon.scheduler.placement`) and stays
+there; the others know nothing of it. When one is lost, its dialogues are, and new ones go to the others.
 """
 
 import asyncio
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 from antiphon.engine.clips import Clip
 from antiphon.engine.config import EngineConfig, SessionConfig
-from antiphon.engine.errors import SessionClosedError, TokenError
+from antiphon.engine.errors import AntiphonError, EngineFullError, SessionClosedError, TokenError
 from antiphon.engine.hear.audio import check_audio, check_rate
 from antiphon.engine.history import HistoryItem
 from antiphon.engine.messages import ClipCommand, Command, EncodeClip, OpenDialogue, SpeakClip
@@ -27,7 +29,8 @@ from antiphon.engine.types import ArrayLike
 from antiphon.engine.weights.fill import unfilled
 from antiphon.engine.weights.folders import LANGUAGE_MODEL_FOLDER
 from antiphon.engine.weights.read_configs import read_language_model_config
-from antiphon.scheduler.admission import Occupancy
+from antiphon.scheduler.admission import Admission, Occupancy
+from antiphon.scheduler.placement import ranked
 
 
 class EngineGroup:
@@ -43,8 +46,11 @@ class EngineGroup:
         names: ModelNames,
         config: EngineConfig,
         patience: float,
+        admission: Admission,
+        awaits_all: bool = False,
     ) -> None:
-        """`addresses`: of the engines' Unix sockets; `config`: of each; `patience`: seconds that one may be silent.
+        """`addresses`: of the engines' Unix sockets; `config`: of each; `patience`: seconds that one may be silent;
+        `admission`: as the server's door has it; `awaits_all`: `warm_up` waits until every engine has been there.
 
         Raises CheckpointError and TextFilesMissingError for a model folder whose text files cannot be used.
         """
@@ -57,6 +63,9 @@ class EngineGroup:
         self._down = asyncio.Event()
         self._down.set()
         self._places: dict[str, RemoteEngine] = {}  # of open dialogues and clips
+        self._admission = admission
+        self._awaited = set(self.engines) if awaits_all else set()
+        self._first = crc32(frontend.encode()) % len(self.engines)  # equals are taken in turn: frontends differ here
 
     @property
     def codec_id(self) -> str:
@@ -69,9 +78,11 @@ class EngineGroup:
         return self._names.vocabulary_id
 
     @property
-    def occupancy(self) -> Occupancy | None:
-        """How full the engine is that a dialogue would go to now; None: there is none."""
-        return None if (engine := self._freest()) is None else engine.occupancy
+    def occupancies(self) -> list[Occupancy | None]:
+        """How full each engine is; None: it takes nobody now."""
+        heard = [engine for engine in self.engines if engine.is_up and not engine.is_late]
+        taken = heard or [engine for engine in self.engines if engine.is_up]
+        return [engine.occupancy if engine in taken else None for engine in self.engines]
 
     async def run(self) -> None:
         """Keep connected with all of them, until cancelled."""
@@ -80,7 +91,7 @@ class EngineGroup:
                 tasks.create_task(engine.run())
 
     async def warm_up(self) -> None:
-        """Return once an engine is connected: it has warmed up before it listened."""
+        """Return once an engine is connected, at the first time perhaps all: it has warmed up before it listened."""
         await self._up.wait()
 
     async def wait_until_lost(self) -> None:
@@ -117,16 +128,27 @@ class EngineGroup:
 
     async def open(self, session: Session, command: OpenDialogue) -> None:
         """A session is being entered. Raises EngineFullError as the engine does, SessionClosedError without one."""
-        engine = self._place(command.dialogue)
-        try:
-            await engine.open(session, command)
-        except BaseException:
-            self._places.pop(command.dialogue, None)
-            raise
+        refusal: AntiphonError = SessionClosedError(LOST)
+        for engine in self._ranked():
+            self._places[command.dialogue] = engine
+            try:
+                await engine.open(session, command)
+                return
+            except (EngineFullError, SessionClosedError) as error:  # or lost before it answered: the next one may
+                refusal = error
+            except BaseException:
+                self._places.pop(command.dialogue, None)
+                raise
+        self._places.pop(command.dialogue, None)
+        raise refusal
 
     def open_clip(self, clip: Clip) -> None:
         """A clip is being entered. Raises SessionClosedError without an engine."""
-        self._place(clip.name).open_clip(clip)
+        engine = next(iter(self._ranked()), None)
+        if engine is None:
+            raise SessionClosedError(LOST)
+        engine.open_clip(clip)
+        self._places[clip.name] = engine
 
     def submit(self, command: Command) -> None:
         """Send a command to where its dialogue or clip is; without an engine it is dropped, and whoever it is about has
@@ -145,31 +167,25 @@ class EngineGroup:
         if (engine := self._places.pop(name, None)) is not None:
             engine.forget_clip(name)
 
-    def _place(self, name: str) -> RemoteEngine:
-        engine = self._freest()
-        if engine is None:
-            raise SessionClosedError(LOST)
-        self._places[name] = engine
-        return engine
-
-    def _freest(self) -> RemoteEngine | None:
-        """The engine that one more would leave most time; where nothing was measured, the one that holds fewest."""
-        told = [(engine, engine.occupancy) for engine in self.engines if engine.is_up]
-        known = [(engine, occupancy) for engine, occupancy in told if occupancy is not None]
-        dearest = max((occupancy.each for _, occupancy in known), default=0.0)  # stands for what was not measured yet
-
-        def after_one_more(engine: RemoteEngine, occupancy: Occupancy) -> tuple[float, int]:
-            held = occupancy.dialogues + engine.n_clips
-            return (held + 1) * (occupancy.each or dearest), held
-
-        return min(known, key=lambda one: after_one_more(*one), default=(None, None))[0]
+    def _ranked(self) -> list[RemoteEngine]:
+        """Those that take a dialogue now, the best place first."""
+        told = zip(self.engines, self.occupancies, strict=True)
+        known = [
+            (engine, replace(occupancy, dialogues=occupancy.dialogues + engine.n_opening))
+            for engine, occupancy in told
+            if occupancy is not None
+        ]
+        order = ranked([occupancy for _, occupancy in known], self._admission, self._first)
+        return [known[place][0] for place in order]
 
     def _changed(self) -> None:
         """An engine has come up, or was lost, and with it what it held."""
         self._places = {name: engine for name, engine in self._places.items() if engine.is_up}
+        self._awaited = {engine for engine in self._awaited if not engine.is_up}
         if any(engine.is_up for engine in self.engines):
             self._down.clear()
-            self._up.set()
+            if not self._awaited:
+                self._up.set()
         else:
             self._up.clear()
             self._down.set()

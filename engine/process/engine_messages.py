@@ -20,7 +20,7 @@ class StartEngine:
     model: Path
     device: str
     dtype: str
-    sharers: int  # engines on the same device, this one among them
+    devices: tuple[str, ...]  # of all engines of the server, this one's too
     config: EngineConfig
     address: Path  # of the Unix socket that frontends connect to
     utilisation_interval: float  # s after which the log tells again how busy the engine was; 0: never

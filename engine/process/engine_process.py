@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from antiphon.engine.device import resolve_device, share_cores
+from antiphon.engine.device import share_cores
 from antiphon.engine.engine import Engine
 from antiphon.engine.errors import AntiphonError
 from antiphon.engine.process.child import event_loop, tell
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 def main(control: socket.socket, order: StartEngine) -> int:
     """Load, warm up, serve until told to stop. Returns the exit code."""
     try:
-        share_cores(resolve_device(order.device), order.sharers)
+        share_cores(order.device, order.devices)
         engine = Engine.load(order.model, order.device, order.dtype, order.config)
     except AntiphonError as error:
         tell(control, ENGINE_CONTROL, Failed(str(error)))

@@ -22,6 +22,7 @@ class StartFrontend:
     names: ModelNames
     engine: EngineConfig
     addresses: tuple[Path, ...]  # of the engines' sockets
+    awaits_all: bool  # it opens its doors once every engine has been there, and not once one is
     settings: ServiceSettings
     key_file: Path | None
     tls: TlsFiles | None

@@ -18,6 +18,7 @@ from antiphon.engine.process.pulse import PULSE_SECONDS, Pulse
 from antiphon.engine.service.keys import ApiKeys
 from antiphon.engine.service.logs import log_event
 from antiphon.engine.service.server import Server
+from antiphon.scheduler.admission import Admission
 
 _OPEN_FILES: Final = 65_536  # connections are files
 
@@ -41,7 +42,16 @@ async def _serve(control: socket.socket, order: StartFrontend) -> bool:
     clock = MonotonicClock()
     settings = order.settings
     patience = settings.engine_patience
-    engine = EngineGroup(order.name, order.addresses, order.model, order.names, order.engine, patience)
+    engine = EngineGroup(
+        order.name,
+        order.addresses,
+        order.model,
+        order.names,
+        order.engine,
+        patience,
+        Admission.up_to(settings.max_utilisation),
+        order.awaits_all,
+    )
     keys = None if order.key_file is None else ApiKeys(order.key_file, clock)
     supervisor = _Supervisor(settings.max_audio_per_minute > 0)
     server = Server(engine, settings, order.model.name, keys, order.tls, clock, supervisor.counted)

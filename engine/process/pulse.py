@@ -12,6 +12,7 @@ from typing import Final
 from antiphon.scheduler.admission import Occupancy
 
 PULSE_SECONDS: Final = 0.25
+_LATE: Final = 3  # pulses that did not come
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class Vigil:
         """`patience`: seconds of silence that are allowed, counted in whole ticks of PULSE_SECONDS."""
         self._allowed = math.ceil(patience / PULSE_SECONDS)
         self._missed = 0
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a sign of life is overdue, though not yet for too long."""
+        return self._missed > _LATE
 
     def heard(self) -> None:
         """A sign of life came."""

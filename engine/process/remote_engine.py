@@ -36,8 +36,8 @@ class RemoteEngine:
     """One connection at a time to whichever engine process listens. Used on one asyncio loop; `run` is its life."""
 
     def __init__(self, frontend: str, address: Path, patience: float, on_change: Callable[[], None]) -> None:
-        """`address`: of the engine's Unix socket; `patience`: seconds that it may be silent; `on_change` is called when
-        it has come up or was lost."""
+        """`address`: of the engine's Unix socket, called as the engine is; `patience`: seconds that it may be silent;
+        `on_change` is called when it has come up or was lost."""
         self._frontend = frontend
         self._address = address
         self._patience = patience
@@ -49,7 +49,9 @@ class RemoteEngine:
         self._clips: dict[str, Clip] = {}
         self._told: Occupancy | None = None  # by the latest pulse
         self._sessions_then = 0  # that were open here at it
+        self._clips_then = 0
         self._opening: dict[str, asyncio.Future[None]] = {}  # dialogues the engine has not said yes or no to
+        self._vigil = Vigil(patience)
 
     @property
     def is_up(self) -> bool:
@@ -61,13 +63,26 @@ class RemoteEngine:
         """How full the engine is: as it told last, with the dialogues that came and went here since."""
         if self._told is None:
             return None
-        here = len(self._sessions)
-        return replace(self._told, dialogues=max(here, self._told.dialogues + here - self._sessions_then))
+        told, sessions, clips = self._told, self._n_opened, len(self._clips)
+        return replace(
+            told,
+            dialogues=max(sessions, told.dialogues + sessions - self._sessions_then),
+            clips=max(clips, told.clips + clips - self._clips_then),
+        )
 
     @property
-    def n_clips(self) -> int:
-        """Clips that were sent there and are not done."""
-        return len(self._clips)
+    def n_opening(self) -> int:
+        """Dialogues that are not in the engine's count yet: they were sent there, and it has not answered."""
+        return sum(not answer.done() for answer in self._opening.values())
+
+    @property
+    def is_late(self) -> bool:
+        """It should have been heard again."""
+        return self._vigil.is_late
+
+    @property
+    def _n_opened(self) -> int:
+        return len(self._sessions) - self.n_opening
 
     async def run(self) -> None:
         """Connect, and connect again, until cancelled."""
@@ -124,7 +139,7 @@ class RemoteEngine:
     async def _connect(self) -> None:
         """Raises OSError where nobody listens. The engine is there once it is heard: one that stands still accepts."""
         loop = asyncio.get_running_loop()
-        vigil = Vigil(self._patience)
+        vigil = self._vigil = Vigil(self._patience)
         self._down.clear()
         _, link = await loop.create_unix_connection(
             lambda: Link(ENGINE_LINK, lambda message: self._take(link, vigil, message), self._lost),
@@ -138,16 +153,19 @@ class RemoteEngine:
         while link.is_open:
             await asyncio.sleep(PULSE_SECONDS)
             if vigil.tick() and self._is_up:
-                log_event(_log, logging.ERROR, "engine_silent", peer=self._address.name)
+                log_event(_log, logging.ERROR, "engine_silent", child=self._address.name)
                 link.abort()
 
     def _take(self, link: Link, vigil: Vigil, message: Pulse | DialogueOpened | DialogueRefused | Report) -> None:
         vigil.heard()
         match message:
             case Pulse():
-                self._told, self._sessions_then = message.occupancy, len(self._sessions)
+                # What the engine has opened, it has answered before: those without an answer are not in its count.
+                self._told = message.occupancy
+                self._sessions_then, self._clips_then = self._n_opened, len(self._clips)
                 if not self._is_up:
                     self._is_up = True
+                    log_event(_log, logging.INFO, "engine_joined", child=self._address.name)
                     self._on_change()
             case DialogueOpened() | DialogueRefused():
                 self._admitted(message)
@@ -175,13 +193,16 @@ class RemoteEngine:
 
     def _lost(self) -> None:
         """The connection is over: whoever waits for the engine is told."""
+        if self._is_up:
+            log_event(_log, logging.ERROR, "engine_left", child=self._address.name, dialogues=self._n_opened)
         self._link = self._told = None
         self._is_up = False
         self._down.set()
         self._on_change()
-        for opening in self._opening.values():
+        for name, opening in self._opening.items():
             if not opening.done():
                 opening.set_exception(SessionClosedError(LOST))
+                del self._sessions[name]  # another engine may open it
         sessions, clips = list(self._sessions.values()), list(self._clips.values())
         self._sessions.clear()
         self._clips.clear()

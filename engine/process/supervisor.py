@@ -74,6 +74,7 @@ class Supervisor:
             Quotas(0, settings.max_dialogues_per_key, settings.max_audio_per_minute, clock, settings.max_clips)
         )
         self._engines: dict[str, Child] = {}
+        self._have_served: set[str] = set()  # children that were ready once
         self._frontends: dict[str, Child] = {}
         self._names: asyncio.Future[ModelNames] = asyncio.get_running_loop().create_future()
         self._stop = asyncio.Event()
@@ -131,9 +132,9 @@ class Supervisor:
 
     async def _keep_engine(self, device: str, address: Path) -> None:
         plan, name = self._plan, address.name
-        sharers, interval = plan.devices.count(device), plan.service.utilisation_interval
-        order = StartEngine(name, plan.model, device, plan.dtype, sharers, plan.engine, address, interval)
-        pauses, has_served = Pauses(self._clock), False
+        interval = plan.service.utilisation_interval
+        order = StartEngine(name, plan.model, device, plan.dtype, plan.devices, plan.engine, address, interval)
+        pauses = Pauses(self._clock)
         while not self._stop.is_set():
             pauses.begin()
             child = Child(name, "engine", ENGINE_CONTROL, plan.service.engine_patience, self._hear_engine)
@@ -141,11 +142,10 @@ class Supervisor:
             self._engines[name] = child
             child.send(order)
             await child.ended.wait()
-            has_served |= child.ready.is_set()
-            await self._after(child, has_served, pauses)
+            await self._after(child, pauses)
 
     async def _keep_frontend(self, name: str, addresses: tuple[Path, ...], port: int) -> None:
-        plan, pauses, has_served = self._plan, Pauses(self._clock), False
+        plan, pauses = self._plan, Pauses(self._clock)
         settings = replace(plan.service, port=port)
         while not self._stop.is_set():
             pauses.begin()
@@ -154,24 +154,43 @@ class Supervisor:
             self._frontends[name] = child
             names = await asyncio.shield(self._names)
             child.send(
-                StartFrontend(name, plan.model, names, plan.engine, addresses, settings, plan.key_file, plan.tls)
+                StartFrontend(
+                    name,
+                    plan.model,
+                    names,
+                    plan.engine,
+                    addresses,
+                    not self._have_all_engines_served,
+                    settings,
+                    plan.key_file,
+                    plan.tls,
+                )
             )
             await child.ended.wait()
             self._desk.forget(name)
-            has_served |= child.ready.is_set()
-            await self._after(child, has_served, pauses)
+            await self._after(child, pauses)
 
-    async def _after(self, child: Child, has_served: bool, pauses: Pauses) -> None:
-        """A child has ended. Raises AntiphonError where none of its kind has ever served."""
+    @property
+    def _have_all_engines_served(self) -> bool:
+        """Or could have. Until then no call is taken: an engine that cannot be started ends the server."""
+        warm = {name for name, engine in self._engines.items() if engine.ready.is_set()}
+        return len(warm | self._have_served & self._engines.keys()) == len(self._plan.devices)
+
+    async def _after(self, child: Child, pauses: Pauses) -> None:
+        """A child has ended. Raises AntiphonError where it could not be started the first time."""
+        if child.ready.is_set():
+            self._have_served.add(child.name)
         if self._stop.is_set():
             return
-        if not has_served:
+        if child.name not in self._have_served:
             raise AntiphonError(
                 child.failure
                 or f"the {child.name} process ended with code {child.exit_code} before it could serve; "
                 "what it wrote tells more."
             )
         fields: Fields = {"child": child.name, "exit_code": child.exit_code or 0}
+        if child.failure is not None:
+            fields["reason"] = child.failure
         log_event(_log, logging.ERROR, "child_ended", **fields)
         await asyncio.sleep(pauses.end())
 
@@ -198,7 +217,7 @@ class Supervisor:
         """The frontends drain, then the engines end. Returns whether none of them had to be killed."""
         well = await self._end_frontends(list(self._frontends.values()))
         engines = list(self._engines.values())
-        ready = [engine for engine in engines if engine.ready.is_set()]
+        ready = [engine for engine in engines if engine.ready.is_set() and not engine.ended.is_set()]
         for engine in ready:
             engine.stop()
         well &= await _ended(ready, ENGINE_END_SECONDS) and not any(engine.exit_code for engine in ready)

@@ -47,7 +47,7 @@ async def converse(requests: AsyncIterator[ConverseRequest], send: Send, host: H
 
 async def open_dialogue(config: SessionConfig, host: Host, caller: Caller) -> LiveDialogue:
     """A new dialogue. Raises RefusalError and EngineFullError."""
-    with host.door.enter(host.engine.occupancy):
+    with host.door.enter(host.engine.occupancies):
         settings = await dialogue_settings(config, host)
         session_config = replace(settings.session, tenant=caller.key or "")
         lease = await host.shared_quotas.dialogue(caller.key)

@@ -1,6 +1,6 @@
 """What every call finds around it: the engine, the limits, and what the calls of one server share."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from logging import Logger, getLogger
 from typing import TYPE_CHECKING, Protocol
@@ -60,8 +60,8 @@ class EngineHost(Protocol):
     def vocabulary_id(self) -> str: ...
 
     @property
-    def occupancy(self) -> Occupancy | None:
-        """How full it is; None: it has not told."""
+    def occupancies(self) -> Sequence[Occupancy | None]:
+        """How full each engine is, in an order that stays; None: it has not told, or takes nobody now."""
 
     async def warm_up(self) -> None:
         """Return once there is an engine that can serve. Raises AntiphonError when there will be none."""

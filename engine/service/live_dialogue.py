@@ -82,6 +82,11 @@ class LiveDialogue:
                     self.settings.input.rate, limits.max_vad_input_speed, limits.max_vad_input_burst, self.host.clock
                 )
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether its engine is gone, and with it what the dialogue was."""
+        return self._session.is_lost
+
     def end_call(self) -> None:
         """The call is over; the dialogue waits for another, or for `close`. No audio goes out meanwhile."""
         self.log.close()

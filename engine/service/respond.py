@@ -28,7 +28,7 @@ from antiphon.v1.dialogue_pb2 import RespondRequest, RespondResponse
 
 async def respond(call: Call[RespondRequest, RespondResponse], host: Host) -> None:
     """Answer the call's one turn. Raises RefusalError, AntiphonError as the engine does, AnswerFailedError."""
-    with host.door.enter(host.engine.occupancy) as entering:
+    with host.door.enter(host.engine.occupancies) as entering:
         request = await call.read_one(host.settings.config_timeout)
         begun = host.clock.now()
         kind = request.WhichOneof("turn")

@@ -80,6 +80,12 @@ class ResumableDialogues:
         for dialogue in self.waiting:
             self.end(dialogue)
 
+    def end_lost(self) -> None:
+        """End those without a call whose engine is gone; those with one end with it."""
+        for dialogue in self.waiting:
+            if dialogue.is_lost:
+                self.end(dialogue)
+
     def end_revoked(self, keys: ApiKeys) -> None:
         """End those without a call whose key was taken away; those with one end with it."""
         held = {dialogue: dialogue.api_key for dialogue in self.waiting if dialogue.api_key is not None}
@@ -95,7 +101,7 @@ class ResumableDialogues:
         dialogue = self._dialogues.get(resume.session_id)
         token = "" if dialogue is None else dialogue.resume_token
         is_token = hmac.compare_digest(token.encode(), resume.resume_token.encode())
-        if dialogue is None or not is_token or dialogue.key != caller.key:
+        if dialogue is None or dialogue.is_lost or not is_token or dialogue.key != caller.key:
             raise RefusalError(
                 Reason.SESSION_UNKNOWN,
                 "no dialogue waits under this session_id and resume_token for this key; open one with its history.",

@@ -165,10 +165,11 @@ class Server:
         log_event(_log, logging.INFO, "serving", peer=address, port=self.port, seconds=self.host.clock.now() - begun)
 
     async def _watch(self) -> None:
-        """End what was begun with a key that is revoked."""
+        """End what was begun with a key that is revoked, and what nobody would miss of an engine that was lost."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             self._endpoints.end_revoked()
+            self.host.dialogues.end_lost()
             if self.host.keys is not None:
                 self.host.dialogues.end_revoked(self.host.keys)
 

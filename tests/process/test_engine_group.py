@@ -62,16 +62,18 @@ def test_an_engine_that_is_lost_takes_its_own_dialogues_with_it(engines: list[an
         async with AsyncExitStack() as stack:
             behinds = [await stack.enter_async_context(engine_behind_a_socket(engine)) for engine in engines]
             group = await stack.enter_async_context(frontend_of(behinds))
-            lost, kept = [await group.session(LONG).__aenter__() for _ in range(2)]
-            for session in (lost, kept):
+            sessions = [await group.session(LONG).__aenter__() for _ in range(2)]
+            for session in sessions:
                 await session.push_text("Speak on.")
                 await session.commit()
+            lost, kept = sorted(sessions, key=lambda session: group._places[session.session_id] is group.engines[1])
             group.engines[0].disconnect()
             async with group.session(GREEDY) as new:
                 assert engines[1].occupancy.dialogues == 2, "there is one engine to go to"
                 with pytest.raises(SessionClosedError, match="the engine was lost"):
                     async for _ in lost.events():
                         pass
+                assert lost.is_lost and not kept.is_lost
                 assert not group._down.is_set(), "who serves goes on serving"
                 assert await said(new, "Hello.")
             await kept.cancel()
@@ -80,5 +82,29 @@ def test_an_engine_that_is_lost_takes_its_own_dialogues_with_it(engines: list[an
             await lost.close()
             assert all([await behind.is_empty() for behind in behinds])  # also the one whose caller could not tell it
             assert not group._places
+
+    asyncio.run(test())
+
+
+def test_a_dialogue_is_opened_elsewhere_where_its_engine_is_full_or_lost(engines: list[antiphon.Engine]) -> None:
+    async def test() -> None:
+        async with AsyncExitStack() as stack:
+            behinds = [await stack.enter_async_context(engine_behind_a_socket(engine)) for engine in engines]
+            one, other = [await stack.enter_async_context(frontend_of(behinds)) for _ in range(2)]
+            async with AsyncExitStack() as calls:
+                for _ in range(3):  # of the four places, and the other frontend has not been told of them
+                    await calls.enter_async_context(one.session(GREEDY))
+                await calls.enter_async_context(other.session(GREEDY))
+            async with one.session(GREEDY):
+                best = one._ranked()[0]
+                opening = asyncio.create_task(one.session(GREEDY).__aenter__())
+                await asyncio.sleep(0)  # it has been sent
+                assert best.n_opening == 1
+                best.disconnect()
+                session = await opening
+                assert one._places[session.session_id] is not best and not session.is_lost
+                assert await said(session, "Hello.")
+                await session.close()
+            assert all([await behind.is_empty() for behind in behinds])
 
     asyncio.run(test())

@@ -94,7 +94,8 @@ def test_frontends_know_how_full_the_engine_is(engine: antiphon.Engine) -> None:
         async with engine_behind_a_socket(engine) as behind, behind.frontend() as one, behind.frontend() as other:
 
             def seen(remote: EngineGroup) -> int:
-                return -1 if remote.occupancy is None else remote.occupancy.dialogues
+                (occupancy,) = remote.occupancies
+                return -1 if occupancy is None else occupancy.dialogues
 
             async with one.session():
                 assert seen(one) == 1, "of its own it need not be told"

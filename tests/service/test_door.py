@@ -68,11 +68,23 @@ def test_the_next_call_is_refused_when_the_engine_is_too_slow_for_two(
 
 def test_those_on_their_way_in_count_and_the_limit_may_be_off() -> None:
     door = Door(0.5)
-    first = door.enter(Occupancy(0, 0.3))
+    first = door.enter([Occupancy(0, 0.3)])
     with pytest.raises(RefusalError, match="1 dialogues are open"):
-        door.enter(Occupancy(0, 0.3))
+        door.enter([Occupancy(0, 0.3)])
     first.release()
-    door.enter(Occupancy(0, 0.3)).release()
-    door.enter(None).release()
-    door.enter(Occupancy(500, 0.0)).release()
-    Door(0.0).enter(Occupancy(500, 0.3)).release()
+    door.enter([Occupancy(0, 0.3)]).release()
+    door.enter([None]).release()
+    door.enter([Occupancy(500, 0.0)]).release()
+    Door(0.0).enter([Occupancy(500, 0.3)]).release()
+
+
+def test_of_several_engines_one_with_time_is_enough() -> None:
+    door = Door(0.5)
+    door.enter([Occupancy(1, 0.3), Occupancy(0, 0.6)]).release()  # nobody is there: whatever it measured last
+    door.enter([None, Occupancy(0, 0.3)]).release()
+    engines = [Occupancy(0, 0.3), Occupancy(0, 0.3)]
+    leases = [door.enter(engines) for _ in engines]
+    with pytest.raises(RefusalError, match="1 dialogues are open on the freest engine"):
+        door.enter(engines)
+    leases[0].release()
+    door.enter(engines).release()

@@ -205,6 +205,23 @@ def test_a_call_that_only_seems_to_live_is_taken_over() -> None:
     with_server(test)
 
 
+def test_what_was_lost_with_its_engine_does_not_wait_for_a_call() -> None:
+    async def test(server: Server) -> None:
+        async with grpc.aio.insecure_channel(target(server)) as channel:
+            call, started = await open_raw(server, channel)
+            call.stream.cancel()
+            while not server.host.dialogues.waiting:
+                await asyncio.sleep(0.02)
+            (dialogue,) = server.host.dialogues.waiting
+            dialogue._session.fail("the engine was lost")  # one of several: the server goes on
+            while not dialogue.is_lost:
+                await asyncio.sleep(0)
+            assert await refused(channel, resume(started)) == "SESSION_UNKNOWN"
+        await forgotten(server)  # long before its window ends
+
+    with_server(test)
+
+
 def test_without_a_window_there_is_nothing_to_resume() -> None:
     async def test(server: Server) -> None:
         async with grpc.aio.insecure_channel(target(server)) as channel:

@@ -18,7 +18,9 @@ from antiphon.engine.process.engine_group import EngineGroup
 from antiphon.engine.process.engine_messages import ENGINE_CONTROL, ModelNames, Ready, Stop
 from antiphon.engine.process.engine_process import EngineProcess
 from antiphon.engine.process.link import Link
+from antiphon.scheduler.admission import Admission
 
+ANYONE = Admission.up_to(0.0)
 PATIENCE = 20.0  # tests share their machine: where silence is not what they are about, it means nothing
 
 
@@ -47,12 +49,14 @@ class Behind:
 
 
 @asynccontextmanager
-async def frontend_of(engines: Sequence[Behind], patience: float = PATIENCE) -> AsyncIterator[EngineGroup]:
+async def frontend_of(
+    engines: Sequence[Behind], patience: float = PATIENCE, admission: Admission = ANYONE
+) -> AsyncIterator[EngineGroup]:
     """A frontend's end of several engines, connected with all of them."""
     engine = engines[0].engine
     names = ModelNames(engine.codec_id, engine.vocabulary_id)
     addresses = [behind.address for behind in engines]
-    group = EngineGroup("test", addresses, tiny_checkpoint(), names, engine.config, patience)
+    group = EngineGroup("test", addresses, tiny_checkpoint(), names, engine.config, patience, admission)
     running = asyncio.create_task(group.run())
     try:
         assert await until(lambda: all(remote.is_up for remote in group.engines), 60.0)

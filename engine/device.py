@@ -1,7 +1,8 @@
 """Names of devices and dtypes, checked against this machine."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import torch
@@ -39,6 +40,22 @@ def share_cores(device: str, devices: Sequence[str]) -> None:
     if resolve_device(device).type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         sharers = sum(resolve_device(other).type == "cpu" for other in devices)
         torch.set_num_threads(max(1, torch.get_num_threads() // sharers))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within, this thread computes alone.
+
+    OpenMP keeps a team of threads for every thread that ever computed with several. As soon as there are more of them
+    than cores, GNU's lets each sleep at once instead of waiting for the next operation, which on a CPU is never far:
+    with a team of the loading thread's beside it, an engine of two threads was as slow as one of one.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def resolve_dtype(name: str | torch.dtype) -> torch.dtype:

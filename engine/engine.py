@@ -14,6 +14,7 @@ import torch
 from antiphon.engine.clips import Clip
 from antiphon.engine.clock import Clock, MonotonicClock
 from antiphon.engine.config import EngineConfig, SessionConfig
+from antiphon.engine.device import one_thread
 from antiphon.engine.errors import CheckpointError, EngineFullError, SessionClosedError, TokenError
 from antiphon.engine.hear.audio import check_audio, check_rate
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
@@ -111,12 +112,13 @@ class Engine:
         folder = Path(folder)
         check_manifest(folder)
         bound_primitive_cache()
-        return cls(
-            SpeechTokenizer.load(folder / TOKENIZER_FOLDER, device, dtype),
-            LanguageModel.load(folder / LANGUAGE_MODEL_FOLDER, device, dtype),
-            SpeechDecoder.load(folder / DECODER_FOLDER, device, dtype),
-            config,
-        )
+        with one_thread():  # the engine's thread computes, not this one
+            return cls(
+                SpeechTokenizer.load(folder / TOKENIZER_FOLDER, device, dtype),
+                LanguageModel.load(folder / LANGUAGE_MODEL_FOLDER, device, dtype),
+                SpeechDecoder.load(folder / DECODER_FOLDER, device, dtype),
+                config,
+            )
 
     @property
     def stats(self) -> LoopStats:

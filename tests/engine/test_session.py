@@ -1,12 +1,16 @@
 """What a caller of the embedded engine may rely on."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 import pytest
 from callers import Received, ask, receive
+from checkpoints import tiny_checkpoint
 from compare import assert_close
 from engines import exact_engine
 from goldens import golden
@@ -179,3 +183,19 @@ def test_an_engine_at_rest_hands_memory_back_and_still_answers(monkeypatch: pyte
         first = one_turn(engine, pcm, rate, greedy(max_new_tokens=8))
         handed_back.wait()
         assert one_turn(engine, pcm, rate, greedy(max_new_tokens=8)).answer_ids == first.answer_ids
+
+
+_LOAD: Final = """
+import os, sys, torch, antiphon
+torch.set_num_threads(2)
+before = os.listdir("/proc/self/task")
+antiphon.Engine.load(sys.argv[1], "cpu")
+print(len(before), len(os.listdir("/proc/self/task")), torch.get_num_threads())
+"""
+
+
+def test_loading_leaves_the_cores_to_the_engines_thread() -> None:
+    command = [sys.executable, "-c", _LOAD, str(tiny_checkpoint())]
+    before, after, threads = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert after == before, "a second team of threads makes each slower"
+    assert threads == "2"

@@ -3,7 +3,6 @@
 Everything goes through the engine's public face, on the files that are shipped.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,9 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 
-import antiphon
 from antiphon import LanguageModel, SpeechDecoder, SpeechTokenizer
 from antiphon.client import MULAW_8K
 from antiphon.engine.hear.codec import decode_mu_law
@@ -37,9 +34,9 @@ from demo.recipe.questions import (
     share_right,
     sounds_of,
 )
+from demo.recipe.speed import speed_alone
 from demo.recipe.spelled import word_error_rate
 from demo.recipe.tokens import no_speech
-from demo.turn import one_turn
 
 # Answers of each set that are spoken and judged: most of what the bars are about.
 _HEARD: Final = {"known": 160, "sums": 200, "voices": 120, "delivery": 40, "unknown": 40}
@@ -58,6 +55,7 @@ Figures = dict[str, Any]
 class Checkpoint:
     """The three models of a folder."""
 
+    folder: Path
     tokenizer: SpeechTokenizer
     lm: LanguageModel
     decoder: SpeechDecoder
@@ -66,6 +64,7 @@ class Checkpoint:
     def load(cls, folder: Path) -> "Checkpoint":
         """On the CPU, in float32: as a newcomer runs it."""
         return cls(
+            folder,
             SpeechTokenizer.load(folder / TOKENIZER_FOLDER),
             LanguageModel.load(folder / LANGUAGE_MODEL_FOLDER),
             SpeechDecoder.load(folder / DECODER_FOLDER),
@@ -143,7 +142,7 @@ def evaluate(
             name: share.figures() for name, share in _outside(answered["unknown"], tests["unknown"][1]).items()
         },
         "speech rate by delivery": _delivery([(answered[name], tests[name][1]) for name in ("known", "delivery")]),
-        ALONE: _times(checkpoint, sounds_of(tests["known"][0])[:_TIMED]),
+        ALONE: speed_alone(checkpoint.folder, sounds_of(tests["known"][0])[:_TIMED], THREADS),
     }
 
 
@@ -268,18 +267,3 @@ def _delivery(sets: Sequence[tuple[Sequence[Answered], Sequence[Asked]]]) -> Fig
 
 def _rate(one: Answered) -> float:
     return len(one.text.replace(" ", "")) * float(SPEECH_TOKEN_RATE) / len(one.codes)
-
-
-def _times(checkpoint: Checkpoint, sounds: Sequence[np.ndarray]) -> Figures:
-    """Medians of single turns through an engine, the first one apart."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
-    try:
-        with antiphon.Engine(checkpoint.tokenizer, checkpoint.lm, checkpoint.decoder) as engine:
-            turns = [asyncio.run(one_turn(engine, sound, MODEL_INPUT_RATE)) for sound in sounds][1:]
-    finally:
-        torch.set_num_threads(threads)
-    return {
-        "first audio, s": round(float(np.median([t.timing.first_audio for t in turns if t.timing.first_audio])), 3),
-        "real-time factor": round(float(np.median([t.timing.total / t.seconds for t in turns if t.seconds])), 3),
-    }

@@ -3,16 +3,21 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
 from callers import receive
-from engine_links import engine_behind_a_socket, frontend_of
+from checkpoints import tiny_checkpoint
+from engine_links import ANYONE, engine_behind_a_socket, frontend_of
 from engines import exact_engine
+from served import until
 
 import antiphon
 from antiphon.engine.config import EngineConfig, SessionConfig
 from antiphon.engine.errors import EngineFullError, SessionClosedError
+from antiphon.engine.process.engine_group import EngineGroup
+from antiphon.engine.process.engine_messages import ModelNames
 from antiphon.engine.session import Session
 from antiphon.engine.think.sampling import SamplingParams
 
@@ -106,5 +111,30 @@ def test_a_dialogue_is_opened_elsewhere_where_its_engine_is_full_or_lost(engines
                 assert await said(session, "Hello.")
                 await session.close()
             assert all([await behind.is_empty() for behind in behinds])
+
+    asyncio.run(test())
+
+
+def test_doors_open_at_first_when_every_engine_is_there(engines: list[antiphon.Engine], tmp_path: Path) -> None:
+    async def test() -> None:
+        async with AsyncExitStack() as stack:
+            behinds = [await stack.enter_async_context(engine_behind_a_socket(engine)) for engine in engines]
+            later = tmp_path / "engine-1"  # nobody listens yet
+            names = ModelNames(engines[0].codec_id, engines[0].vocabulary_id)
+            addresses = [behinds[0].address, later]
+            group = EngineGroup(
+                "test", addresses, tiny_checkpoint(), names, engines[0].config, 20.0, ANYONE, awaits_all=True
+            )
+            running = asyncio.create_task(group.run())
+            opened = asyncio.create_task(group.warm_up())
+            assert await until(lambda: group.engines[0].is_up, 60.0)
+            assert not opened.done()
+            later.symlink_to(behinds[1].address)
+            await opened
+            group.engines[1].disconnect()
+            await group.warm_up()  # from now on one is enough
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            group.disconnect()
 
     asyncio.run(test())

@@ -116,6 +116,13 @@ def test_an_engine_that_dies_beside_another_ends_its_own_calls_alone() -> None:
         assert asyncio.run(server.exit_code(60.0)) == 0
 
 
+def test_an_engine_that_cannot_be_started_ends_the_server_before_it_serves() -> None:
+    with antiphon_serve("--device", "cpu,cuda:7") as server:
+        assert asyncio.run(server.exit_code(120.0)) == 1
+        assert "serving" not in server.events()
+        assert "'cuda:7' was asked for" in "".join(server.other_lines)
+
+
 def test_a_frontend_that_dies_is_replaced_and_the_others_calls_go_on(server: Process) -> None:
     async def test() -> None:
         await until_serving(server)

@@ -108,7 +108,10 @@ class Engine:
         config: EngineConfig | None = None,
     ) -> Self:
         """Load a folder that holds the three official ones. Raises as the three `load`s do, and CheckpointError where
-        the folder has a manifest and a file differs from it."""
+        the folder has a manifest and a file differs from it.
+
+        Loads with one thread; an engine that computes for the first time meanwhile, in this process, keeps to one.
+        """
         folder = Path(folder)
         check_manifest(folder)
         bound_primitive_cache()

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
-from zlib import crc32
 
 from antiphon.engine.clips import Clip
 from antiphon.engine.config import EngineConfig, SessionConfig
@@ -47,10 +46,12 @@ class EngineGroup:
         config: EngineConfig,
         patience: float,
         admission: Admission,
+        first: int = 0,
         awaits_all: bool = False,
     ) -> None:
         """`addresses`: of the engines' Unix sockets; `config`: of each; `patience`: seconds that one may be silent;
-        `admission`: as the server's door has it; `awaits_all`: `warm_up` waits until every engine has been there.
+        `admission`: as the server's door has it; `first`: a number of the frontend's own, so that frontends do not all
+        prefer the same of equal engines; `awaits_all`: `warm_up` waits until every engine has been there.
 
         Raises CheckpointError and TextFilesMissingError for a model folder whose text files cannot be used.
         """
@@ -65,7 +66,7 @@ class EngineGroup:
         self._places: dict[str, RemoteEngine] = {}  # of open dialogues and clips
         self._admission = admission
         self._awaited = set(self.engines) if awaits_all else set()
-        self._first = crc32(frontend.encode()) % len(self.engines)  # equals are taken in turn: frontends differ here
+        self._first = first % len(self.engines)
 
     @property
     def codec_id(self) -> str:

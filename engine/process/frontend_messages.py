@@ -18,6 +18,7 @@ class StartFrontend:
     """Serve callers. The first thing a frontend process is told."""
 
     name: str
+    index: int  # among the frontends
     model: Path
     names: ModelNames
     engine: EngineConfig

@@ -50,6 +50,7 @@ async def _serve(control: socket.socket, order: StartFrontend) -> bool:
         order.engine,
         patience,
         Admission.up_to(settings.max_utilisation),
+        order.index,
         order.awaits_all,
     )
     keys = None if order.key_file is None else ApiKeys(order.key_file, clock)

@@ -105,7 +105,7 @@ class Supervisor:
             for device, address in zip(self._plan.devices, addresses, strict=True)
         ]
         for index in range(self._plan.frontends):
-            keepers.append(asyncio.create_task(self._keep_frontend(f"frontend-{index}", addresses, port)))
+            keepers.append(asyncio.create_task(self._keep_frontend(index, addresses, port)))
         stopped = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait([stopped, *keepers], return_when=asyncio.FIRST_COMPLETED)
@@ -144,8 +144,8 @@ class Supervisor:
             await child.ended.wait()
             await self._after(child, pauses)
 
-    async def _keep_frontend(self, name: str, addresses: tuple[Path, ...], port: int) -> None:
-        plan, pauses = self._plan, Pauses(self._clock)
+    async def _keep_frontend(self, index: int, addresses: tuple[Path, ...], port: int) -> None:
+        plan, pauses, name = self._plan, Pauses(self._clock), f"frontend-{index}"
         settings = replace(plan.service, port=port)
         while not self._stop.is_set():
             pauses.begin()
@@ -156,6 +156,7 @@ class Supervisor:
             child.send(
                 StartFrontend(
                     name,
+                    index,
                     plan.model,
                     names,
                     plan.engine,
@@ -215,13 +216,12 @@ class Supervisor:
 
     async def _end(self) -> bool:
         """The frontends drain, then the engines end. Returns whether none of them had to be killed."""
+        alive = [one for one in self._engines.values() if one.ready.is_set() and not one.ended.is_set()]
         well = await self._end_frontends(list(self._frontends.values()))
-        engines = list(self._engines.values())
-        ready = [engine for engine in engines if engine.ready.is_set() and not engine.ended.is_set()]
-        for engine in ready:
+        for engine in alive:
             engine.stop()
-        well &= await _ended(ready, ENGINE_END_SECONDS) and not any(engine.exit_code for engine in ready)
-        for engine in engines:
+        well &= await _ended(alive, ENGINE_END_SECONDS) and not any(engine.exit_code for engine in alive)
+        for engine in self._engines.values():
             engine.kill()  # one that loads or warms up hears nothing, and nobody waits for it
         return well
 

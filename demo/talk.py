@@ -42,17 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _talk(options: argparse.Namespace) -> int:
     questions = [(path, None) for path in options.clips] or sets.listed()[:_ASKED]
-    judge = files.load() if (files.WEIGHTS / MANIFEST_FILE).is_file() else None
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    answers = []
+    sounds = [read_audio(clip) for clip, _ in questions]
     with antiphon.Engine.load(options.model, options.device) as engine:
-        for number, (clip, text) in enumerate(questions, start=1):
-            pcm, rate = read_audio(clip)
-            one = asyncio.run(one_turn(engine, pcm[0], rate))
-            path = options.out.with_stem(f"{options.out.stem}-{number}")
-            write_wav(path, one.wave, OUTPUT_RATE)
-            _tell(clip, text, _heard(judge, pcm[0], rate), one, _heard(judge, one.wave, OUTPUT_RATE), path)
-            answers.append(one)
+        answers = [asyncio.run(one_turn(engine, pcm[0], rate)) for pcm, rate in sounds]
+    # The judge comes after the engine: a second team of threads makes both slower (antiphon/engine/device.py).
+    judge = files.load() if (files.WEIGHTS / MANIFEST_FILE).is_file() else None
+    for number, ((clip, text), (pcm, rate), one) in enumerate(zip(questions, sounds, answers, strict=True), start=1):
+        path = options.out.with_stem(f"{options.out.stem}-{number}")
+        write_wav(path, one.wave, OUTPUT_RATE)
+        _tell(clip, text, _heard(judge, pcm[0], rate), one, _heard(judge, one.wave, OUTPUT_RATE), path)
     pause = np.zeros(int(_PAUSE * OUTPUT_RATE), np.float32)
     whole = np.concatenate([piece for one in answers for piece in (one.wave, pause)])
     write_wav(options.out, whole, OUTPUT_RATE)

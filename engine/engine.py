@@ -1,7 +1,6 @@
 """The embedded engine: the loop in a thread of this process, and sessions on the caller's asyncio loop."""
 
 import asyncio
-import itertools
 import logging
 import threading
 from functools import cached_property
@@ -13,12 +12,11 @@ import torch
 
 from antiphon.engine.clips import Clip
 from antiphon.engine.clock import Clock, MonotonicClock
-from antiphon.engine.config import EngineConfig, SessionConfig
+from antiphon.engine.config import EngineConfig
 from antiphon.engine.device import one_thread
-from antiphon.engine.errors import CheckpointError, EngineFullError, SessionClosedError, TokenError
-from antiphon.engine.hear.audio import check_audio, check_rate
+from antiphon.engine.entrance import Entrance
+from antiphon.engine.errors import CheckpointError, EngineFullError, SessionClosedError
 from antiphon.engine.hear.tokenizer import SpeechTokenizer
-from antiphon.engine.history import HistoryItem
 from antiphon.engine.host_memory import bound_primitive_cache, give_back
 from antiphon.engine.loop import EngineLoop
 from antiphon.engine.loop_seconds import LoopSeconds
@@ -30,17 +28,13 @@ from antiphon.engine.messages import (
     ClipSpoken,
     Command,
     DialogueReport,
-    EncodeClip,
     OpenDialogue,
     Report,
-    SpeakClip,
 )
 from antiphon.engine.model_ids import codec_id, vocabulary_id
 from antiphon.engine.session import Session
 from antiphon.engine.speak.decoder import SpeechDecoder
-from antiphon.engine.speak.inputs import TokensLike, checked_tokens
 from antiphon.engine.think.language_model import LanguageModel
-from antiphon.engine.types import ArrayLike
 from antiphon.engine.warm_up import one_turn
 from antiphon.engine.weights.folders import DECODER_FOLDER, LANGUAGE_MODEL_FOLDER, TOKENIZER_FOLDER
 from antiphon.engine.weights.manifest import check_manifest
@@ -67,7 +61,7 @@ class ClipReceiver(Protocol):
     def fail(self, why: str) -> None: ...
 
 
-class Engine:
+class Engine(Entrance):
     """One model on one device, serving many sessions at once.
 
     Its thread starts with the first session and ends at `close()`; `with Engine.load(...) as engine` closes it.
@@ -84,14 +78,13 @@ class Engine:
         clock: Clock | None = None,
     ) -> None:
         """Raises TextFilesMissingError without the LM's text files, CheckpointError when the parts disagree."""
-        self.tokenizer, self.lm, self.decoder = tokenizer, lm, decoder
-        self.config = config or EngineConfig()
+        super().__init__(lm, config or EngineConfig())
+        self.tokenizer, self.decoder = tokenizer, decoder
         check_parts(tokenizer, lm, decoder)
         self._clock = clock or MonotonicClock()
         self._loop = EngineLoop(tokenizer, lm, decoder, self.config, self._clock, self._report)
         self._dialogues: dict[str, DialogueReceiver] = {}
         self._clips: dict[str, ClipReceiver] = {}
-        self._names = itertools.count(1)
         self._lock = threading.Lock()  # guards _dialogues, _clips, _thread and _fault
         self._step_began: float | None = None  # by the clock; None: the loop waits for work
         self._work = threading.Event()
@@ -173,38 +166,6 @@ class Engine:
         while self._fault is None:
             await asyncio.sleep(_LOOK_SECONDS)
 
-    def session(self, config: SessionConfig | None = None, checked: bool = False) -> Session:
-        """A new dialogue, to be entered with `async with`. `checked`: `lm.chat_prompt` has taken its history already.
-
-        Raises InputError, TokenError or TextError when the config's history cannot be used, and, on entering,
-        EngineFullError when as many dialogues are open as the engine takes, SessionClosedError after `close()`.
-        """
-        config = config or SessionConfig()
-        if config.history and not checked:
-            self.lm.chat_prompt([*config.history, HistoryItem("user", text="?")])
-        return Session(f"dialogue-{next(self._names)}", config, self.config, self)
-
-    def encode(self, pcm: ArrayLike, rate: int) -> Clip:
-        """A clip to be entered with `async with`: its `ids()` are those of a turn with this audio, f32[n] at `rate` Hz.
-
-        It shares the engine's thread with the dialogues. Raises AudioError and, on entering, as `session` does.
-        """
-        samples, rate = check_audio(pcm), check_rate(rate)
-        name = f"clip-{next(self._names)}"
-        return Clip(name, EncodeClip(name, samples, rate), self)
-
-    def speak(self, codes: TokensLike) -> Clip:
-        """A clip to be entered with `async with`: its `waves()` are those of an answer with these speech tokens.
-
-        It shares the engine's thread with the dialogues. Raises TokenError for none, or one outside the codebook, and,
-        on entering, as `session` does.
-        """
-        ids = checked_tokens(codes, self.lm.vocabulary.n_codes)
-        if not ids:
-            raise TokenError("there are no speech tokens to speak; expected at least one.")
-        name = f"clip-{next(self._names)}"
-        return Clip(name, SpeakClip(name, tuple(ids)), self)
-
     # For the sessions and clips, and for whoever stands for those of another process
 
     async def open(self, session: Session, command: OpenDialogue) -> None:
@@ -242,10 +203,10 @@ class Engine:
         self._loop.submit(command)
         self._work.set()
 
-    def forget(self, dialogue: str) -> None:
+    def forget(self, session_id: str) -> None:
         """A dialogue was closed: its receiver is told nothing more."""
         with self._lock:
-            self._dialogues.pop(dialogue, None)
+            self._dialogues.pop(session_id, None)
 
     def forget_clip(self, name: str) -> None:
         """A clip was left: it receives nothing more."""

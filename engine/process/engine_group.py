@@ -5,26 +5,22 @@ there; the others know nothing of it. When one is lost, its dialogues are, and n
 """
 
 import asyncio
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from antiphon.engine.clips import Clip
-from antiphon.engine.config import EngineConfig, SessionConfig
-from antiphon.engine.errors import AntiphonError, EngineFullError, SessionClosedError, TokenError
-from antiphon.engine.hear.audio import check_audio, check_rate
-from antiphon.engine.history import HistoryItem
-from antiphon.engine.messages import ClipCommand, Command, EncodeClip, OpenDialogue, SpeakClip
+from antiphon.engine.config import EngineConfig
+from antiphon.engine.entrance import Entrance
+from antiphon.engine.errors import AntiphonError, EngineFullError, SessionClosedError
+from antiphon.engine.messages import ClipCommand, Command, OpenDialogue
 from antiphon.engine.process.engine_messages import ModelNames
 from antiphon.engine.process.remote_engine import LOST, RemoteEngine
 from antiphon.engine.session import Session
-from antiphon.engine.speak.inputs import TokensLike, checked_tokens
 from antiphon.engine.think.language_model import LanguageModel
 from antiphon.engine.think.model import GLM
 from antiphon.engine.think.vocab import Vocabulary
-from antiphon.engine.types import ArrayLike
 from antiphon.engine.weights.fill import unfilled
 from antiphon.engine.weights.folders import LANGUAGE_MODEL_FOLDER
 from antiphon.engine.weights.read_configs import read_language_model_config
@@ -32,7 +28,7 @@ from antiphon.scheduler.admission import Admission, Occupancy
 from antiphon.scheduler.placement import ranked
 
 
-class EngineGroup:
+class EngineGroup(Entrance):
     """One model in as many processes as `addresses` has. Used on one asyncio loop; `run` is its life."""
 
     comes_back: Final = True  # the supervisor starts another
@@ -55,11 +51,9 @@ class EngineGroup:
 
         Raises CheckpointError and TextFilesMissingError for a model folder whose text files cannot be used.
         """
-        self.config = config
-        self.lm = _words_of(model)
+        super().__init__(_words_of(model), config)
         self.engines = [RemoteEngine(frontend, address, patience, self._changed) for address in addresses]
         self._names = names
-        self._serials = itertools.count(1)
         self._up = asyncio.Event()
         self._down = asyncio.Event()
         self._down.set()
@@ -98,27 +92,6 @@ class EngineGroup:
     async def wait_until_lost(self) -> None:
         """Return once none is."""
         await self._down.wait()
-
-    def session(self, config: SessionConfig | None = None, checked: bool = False) -> Session:
-        """As `Engine.session`."""
-        config = config or SessionConfig()
-        if config.history and not checked:
-            self.lm.chat_prompt([*config.history, HistoryItem("user", text="?")])
-        return Session(f"dialogue-{next(self._serials)}", config, self.config, self)
-
-    def encode(self, pcm: ArrayLike, rate: int) -> Clip:
-        """As `Engine.encode`."""
-        samples, rate = check_audio(pcm), check_rate(rate)
-        name = f"clip-{next(self._serials)}"
-        return Clip(name, EncodeClip(name, samples, rate), self)
-
-    def speak(self, codes: TokensLike) -> Clip:
-        """As `Engine.speak`."""
-        ids = checked_tokens(codes, self.lm.vocabulary.n_codes)
-        if not ids:
-            raise TokenError("there are no speech tokens to speak; expected at least one.")
-        name = f"clip-{next(self._serials)}"
-        return Clip(name, SpeakClip(name, tuple(ids)), self)
 
     def disconnect(self) -> None:
         """End the connections, and with them all sessions and clips."""
